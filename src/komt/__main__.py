@@ -1,0 +1,7 @@
+"""`python -m komt`."""
+
+import sys
+
+from komt.cli import main
+
+sys.exit(main())

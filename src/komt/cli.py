@@ -1,0 +1,94 @@
+"""`komt VERB …`: a verb is a module of `komt.commands`, imported on use."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import os
+import sys
+
+from komt import __version__
+from komt.errors import KomtError, UsageError, did_you_mean
+
+VERBS = {
+    "run": "build, train, evaluate, report: the main job",
+    "init": "a recipe for one's own data",
+    "sources": "where rows come from: list, show, check",
+    "tasks": "what is asked: list, show, check",
+    "build": "instruction data from a recipe, with manifest and rejects",
+    "train": "the training stage alone; --resume goes on where it stopped",
+    "chat": "talk with a model in the terminal",
+    "generate": "JSON Lines in, JSON Lines with answers out",
+    "eval": "score a model on tasks, with intervals",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; returns the exit status: 0, 1 (failed) or 2 (wrong usage)."""
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        status = _dispatch(words)
+        sys.stdout.flush()
+        return status
+    except KomtError as error:
+        print(f"komt: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("\nkomt: interrupted; what was finished before is kept", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) has gone: not a failure, and nothing more can be printed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        print(f"komt: {_explain_os_error(error)}", file=sys.stderr)
+        return 1
+
+
+def _dispatch(words: list[str]) -> int:
+    if words and words[0] in {"-V", "--version"}:
+        print(f"komt {__version__}")
+        return 0
+    if not words or words[0] in {"-h", "--help", "help"}:
+        print(overview())
+        return 0 if words else 2
+    verb = words[0]
+    if verb not in VERBS:
+        raise UsageError(f"unknown verb '{verb}'{did_you_mean(verb, VERBS)}", cure="komt --help lists the verbs")
+    module = importlib.import_module(f"komt.commands.{verb}")
+    args = build_parser(verb, module).parse_args(words[1:])
+    return int(module.main(args))
+
+
+def build_parser(verb: str, module: object) -> argparse.ArgumentParser:
+    """The parser of one verb; its epilog is the example in the module's docstring after `Example:`."""
+    text, _, example = (module.__doc__ or "").partition("Example:")
+    parser = argparse.ArgumentParser(
+        prog=f"komt {verb}",
+        description=text.strip(),
+        epilog=f"example:\n{example.rstrip()}" if example else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)  # type: ignore[attr-defined]
+    return parser
+
+
+def overview() -> str:
+    """What `komt --help` prints."""
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {line}" for verb, line in VERBS.items()]
+    head = "usage: komt VERB …   (komt VERB --help explains one)\n\n"
+    return head + "\n".join(lines) + "\n\nfirst steps:\n  komt run sample\n  komt chat runs/sample"
+
+
+def _explain_os_error(error: OSError) -> str:
+    where = f"\n  where: {error.filename}" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return (
+            f"no space left on the disk; nothing half-written was kept{where}\n"
+            "  to mend it: free some space, or point KOMT_HOME and --out to another disk"
+        )
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return f"not allowed: {error.strerror}{where}\n  to mend it: choose a place you may write to (--out, KOMT_HOME)"
+    return f"{error.strerror or error}{where}"

@@ -1,0 +1,105 @@
+"""Korean text: NFC, particles (josa), Hangul share, KorQuAD answer normalisation."""
+
+from __future__ import annotations
+
+import re
+import string
+import unicodedata
+from typing import Any
+
+from komt.errors import DataError
+
+_HANGUL_FIRST, _HANGUL_LAST, _FINALS, _RIEUL = 0xAC00, 0xD7A3, 28, 8
+# Final sound of what a reader says aloud for a digit (영 일 이 삼 사 오 육 칠 팔 구) and a Latin letter
+# (엘 엠 엔 알 end in a consonant): index of the final consonant, 0 for none.
+_DIGIT_FINALS = dict(zip("0123456789", (21, 8, 0, 16, 0, 0, 1, 8, 8, 0), strict=True))
+_LETTER_FINALS = {"l": 8, "m": 16, "n": 4, "r": 8}
+# Zeros of a round number are read as 십, 백, 천 … whose finals are ㅂ, ㄱ, ㄴ: consonants, none of them ㄹ.
+_CLOSING = "\"'”’」』》〉)]}>.,!?…·* "
+
+PAIRS = {
+    "은/는": ("은", "는"),
+    "이/가": ("이", "가"),
+    "을/를": ("을", "를"),
+    "과/와": ("과", "와"),
+    "아/야": ("아", "야"),
+    "이나/나": ("이나", "나"),
+    "이랑/랑": ("이랑", "랑"),
+    "이라/라": ("이라", "라"),
+    "이란/란": ("이란", "란"),
+    "이며/며": ("이며", "며"),
+    "이고/고": ("이고", "고"),
+    "이다/다": ("이다", "다"),
+    "이라는/라는": ("이라는", "라는"),
+    "이라고/라고": ("이라고", "라고"),
+    "으로/로": ("으로", "로"),
+    "으로서/로서": ("으로서", "로서"),
+    "으로써/로써": ("으로써", "로써"),
+}
+
+
+def nfc(value: Any) -> Any:
+    """NFC of a string, or of every string in a list or dict."""
+    if isinstance(value, str):
+        return unicodedata.normalize("NFC", value)
+    if isinstance(value, list):
+        return [nfc(item) for item in value]
+    if isinstance(value, dict):
+        return {nfc(key): nfc(item) for key, item in value.items()}
+    return value
+
+
+def final_consonant(word: str) -> int:
+    """Index of the final consonant sounded at the end of a word (0: it ends in a vowel, 8: in ㄹ).
+
+    Closing quotes, brackets and punctuation are looked through; a bracketed gloss is part of the word.
+    """
+    word = unicodedata.normalize("NFC", word).rstrip(_CLOSING)
+    if not word:
+        return 0
+    last = word[-1]
+    if _HANGUL_FIRST <= ord(last) <= _HANGUL_LAST:
+        return (ord(last) - _HANGUL_FIRST) % _FINALS
+    if last in _DIGIT_FINALS:
+        # A round number ends in 십, 백, 천, 만: any consonant but ㄹ serves.
+        return 17 if re.search(r"[1-9][0-9,]*0$", word) else _DIGIT_FINALS[last]
+    return _LETTER_FINALS.get(last.lower(), 0)
+
+
+def josa(word: str, pair: str) -> str:
+    """The word with its particle: `josa("사과", "을/를")` is 사과를.
+
+    Args:
+        word: what stands before the particle.
+        pair: consonant form and vowel form, in either order.
+
+    Raises:
+        DataError: unknown pair.
+    """
+    key = pair if pair in PAIRS else "/".join(reversed(pair.split("/")))
+    if key not in PAIRS:
+        raise DataError(f"unknown particle pair '{pair}'", cure=f"known: {', '.join(PAIRS)}")
+    after_consonant, after_vowel = PAIRS[key]
+    final = final_consonant(str(word))
+    vowel_form = final == 0 or (final == _RIEUL and after_consonant.startswith("으로"))
+    return f"{word}{after_vowel if vowel_form else after_consonant}"
+
+
+def hangul_share(text: str) -> float:
+    """Share of the letters of a text that are Hangul, 0 to 1 (1.0 when there are no letters)."""
+    letters = [c for c in text if c.isalpha()]
+    hangul = sum(1 for c in letters if "가" <= c <= "힣" or "ᄀ" <= c <= "ᇿ" or "ㄱ" <= c <= "ㆎ")
+    return hangul / len(letters) if letters else 1.0
+
+
+_QUOTES = re.compile("['\"《》<>〈〉()‘’]")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def normalise_answer(text: str) -> str:
+    """An answer as the official KorQuAD 1.0 evaluation compares it.
+
+    Quotes and brackets ' " 《 》 < > 〈 〉 ( ) ‘ ’ become spaces, letters lower case, ASCII punctuation goes,
+    white space is collapsed. Particles stay, and there is no Unicode normalisation.
+    """
+    return " ".join(_QUOTES.sub(" ", text).lower().translate(_PUNCTUATION).split())

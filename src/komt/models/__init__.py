@@ -1,0 +1,1 @@
+"""Which model: catalogue, names to folders, loading, chat template."""

@@ -1,0 +1,259 @@
+"""Recipe: one strict, typed description of a model from data to report. Unknown keys fail, all at once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from komt.errors import UsageError, did_you_mean
+from komt.files import read_text
+
+Bits = Literal[4, 8, 16, 32]
+Rate = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(gt=0)]
+Words = Annotated[str, Field(min_length=1)]
+
+
+class Part(BaseModel):
+    """Base of every part: strict and immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers_without_dot(cls, value: Any) -> Any:
+        # YAML 1.1 reads 5e-4 (no dot) as a string; a recipe's author meant the number.
+        if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
+            return float(value)
+        return value
+
+
+class ModelPart(Part):
+    """Which base model, and in how many bits its frozen weights are held."""
+
+    name: Words = "gemma-3-270m"
+    bits: Bits = 16
+    remote_code: bool = False
+
+
+class TaskPart(Part):
+    """How much of a task: at most `cap` examples, of which a share `rate` is taken; whole groups, seeded."""
+
+    cap: Count | None = None
+    rate: Rate = 1.0
+
+
+class FilePart(Part):
+    """Own data, inline: a table whose columns fill the two templates."""
+
+    path: Words
+    prompt: Words
+    answer: Words
+    name: str = ""
+    format: Literal["", "csv", "tsv", "json", "jsonl"] = ""
+    encoding: str = ""
+    evaluate: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    metrics: tuple[str, ...] = ("exact_match", "f1")
+
+
+class DataPart(Part):
+    """What the instruction data is made of."""
+
+    tasks: dict[str, TaskPart] = {}
+    files: tuple[FilePart, ...] = ()
+    over_long: Literal["shorten", "drop", "error"] = "shorten"
+    resplit: bool = False
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _empty_means_all(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            return {name: {} for name in value}
+        return {k: v or {} for k, v in value.items()} if isinstance(value, dict) else value
+
+
+class PackPart(Part):
+    """Trie packing: tokens a bin holds, and how many examples of one passage a step may hold."""
+
+    tokens: Annotated[int, Field(ge=16)] = 2048
+    max_share: Count = 12
+    share: bool = True
+
+
+class LoraPart(Part):
+    """LoRA as published: rank, scale, dropout, and which layers ("all-linear" or their names)."""
+
+    r: Count = 8
+    alpha: Count = 32
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    targets: str | tuple[str, ...] = "all-linear"
+
+
+class TrainPart(Part):
+    """One epoch's settings; `step_tokens` counts the tokens of the examples of one optimiser step, unshared."""
+
+    method: Literal["lora", "full"] = "lora"
+    lora: LoraPart = LoraPart()
+    epochs: Annotated[float, Field(gt=0)] = 1.0
+    lr: Annotated[float, Field(gt=0, lt=1)] = 5.0e-4
+    step_tokens: Annotated[int, Field(ge=16)] = 8192
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    save_steps: Count = 50
+    keep: Count = 2
+    gradient_checkpointing: bool = False
+
+
+class EvaluatePart(Part):
+    """Which tasks are scored, on how many rows of their evaluation split, against which references."""
+
+    tasks: tuple[str, ...] = ()
+    limit: Count | None = 200
+    compare: tuple[Literal["base", "base-5shot"], ...] = ("base", "base-5shot")
+    shot_limit: Count | None = None
+    max_new_tokens: Count = 32
+    batch_tokens: Annotated[int, Field(ge=64)] = 8192
+
+
+class Recipe(Part):
+    """A whole recipe; see the design's example."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9가-힣][A-Za-z0-9가-힣._-]*$")]
+    seed: Annotated[int, Field(ge=0)] = 0
+    model: ModelPart = ModelPart()
+    data: DataPart
+    pack: PackPart = PackPart()
+    train: TrainPart = TrainPart()
+    evaluate: EvaluatePart = EvaluatePart()
+
+    def as_yaml(self) -> str:
+        """The resolved recipe, every default written out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), allow_unicode=True, sort_keys=False)
+
+
+SHIPPED = Path(__file__).parent / "recipes"
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes that komt ships."""
+    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+
+
+def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe:
+    """A shipped recipe's name or a path, with `key.sub=value` overrides (values are YAML).
+
+    Paths in `data.files` are resolved against the recipe's own folder.
+
+    Raises:
+        UsageError: all mistakes at once, each with its key.
+    """
+    path = _recipe_path(name_or_path)
+    try:
+        values = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UsageError(f"the recipe is not valid YAML: {_first_line(error)}", where=f"{path}{line}") from error
+    if not isinstance(values, dict):
+        raise UsageError("the recipe is not a mapping of keys to values", where=str(path))
+    for override in overrides or []:
+        _override(values, override)
+    recipe = parse_recipe(values, str(path))
+    files = tuple(
+        part.model_copy(update={"path": str((path.parent / Path(part.path).expanduser()).resolve())})
+        for part in recipe.data.files
+    )
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"files": files})})
+
+
+def parse_recipe(values: dict[str, Any], where: str) -> Recipe:
+    """Check a recipe given as plain values.
+
+    Raises:
+        UsageError: all mistakes at once.
+    """
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(dict(item)) for item in error.errors()]
+        count = f"{len(lines)} mistakes" if len(lines) > 1 else "a mistake"
+        raise UsageError(f"{count} in the recipe:\n" + "\n".join(f"  - {x}" for x in lines), where=where) from error
+
+
+def _recipe_path(name_or_path: str) -> Path:
+    path = Path(name_or_path).expanduser()
+    if path.suffix in {".yaml", ".yml"} or path.is_file():
+        if not path.is_file():
+            raise UsageError(f"no such recipe file: {path}")
+        return path
+    shipped = SHIPPED / f"{name_or_path}.yaml"
+    if not shipped.is_file():
+        known = shipped_recipes()
+        raise UsageError(
+            f"no recipe '{name_or_path}'{did_you_mean(name_or_path, known)}",
+            cure=f"give the path of a YAML file, or one of the shipped recipes: {', '.join(known)}",
+        )
+    return shipped
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UsageError(f"'{override}' is not of the form key=value", cure="for example train.lr=1e-4")
+    parts = _split_key(values, key)
+    node = values
+    for part in parts[:-1]:
+        node = node.setdefault(part, {})
+        if not isinstance(node, dict):
+            raise UsageError(f"'{key}' goes through '{part}', which holds a value, not keys")
+    try:
+        node[parts[-1]] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"the value in '{override}' is not valid YAML: {_first_line(error)}") from error
+
+
+def _split_key(values: dict[str, Any], key: str) -> list[str]:
+    """Split at dots, but keep task names, which hold dots themselves (data.tasks.korquad.qa.cap)."""
+    if key.startswith("data.tasks."):
+        rest = key.removeprefix("data.tasks.")
+        field = next((f for f in TaskPart.model_fields if rest.endswith(f".{f}")), "")
+        return ["data", "tasks", rest.removesuffix(f".{field}"), field] if field else ["data", "tasks", rest]
+    return key.split(".")
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "problem", None) or error).splitlines()[0]
+
+
+def _explain(item: dict[str, Any]) -> str:
+    """One pydantic error as a sentence with the key in front."""
+    location = [str(part) for part in item["loc"]]
+    key = ".".join(location)
+    if item["type"] == "extra_forbidden":
+        return f"{key}: unknown key{did_you_mean(location[-1], _fields_at(location[:-1]))}"
+    if item["type"] == "missing":
+        return f"{key}: missing"
+    message = str(item["msg"])
+    return f"{key}: {message[0].lower()}{message[1:]} (given: {item['input']!r})"
+
+
+def _fields_at(location: list[str]) -> list[str]:
+    """Names of the keys that are allowed at a place of the recipe."""
+    part: type[BaseModel] = Recipe
+    for name in location:
+        field = part.model_fields.get(name)
+        found = _parts_in(field.annotation) if field else []
+        if found:
+            part = found[0]
+    return list(part.model_fields)
+
+
+def _parts_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [part for argument in get_args(annotation) for part in _parts_in(argument)]

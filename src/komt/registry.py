@@ -1,0 +1,82 @@
+"""The one Registry: names to lazily loaded things (sources, tasks, models, readers, metrics)."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Generic, TypeVar, cast
+
+from komt.errors import KomtError, UsageError, did_you_mean
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Named things of one kind, loaded on first use.
+
+    Args:
+        kind: what is registered, as a person calls it ("task", "reader").
+        group: entry-point group through which installed plugin packages add things, or "".
+    """
+
+    def __init__(self, kind: str, group: str = "") -> None:
+        self.kind, self._group = kind, group
+        self._loaders: dict[str, Callable[[], T]] = {}
+        self._loaded: dict[str, T] = {}
+        self._origin: dict[str, str] = {}
+
+    def add(self, name: str, target: str) -> None:
+        """Register `module:attribute` under a name; the module is imported on first use."""
+        module, _, attribute = target.partition(":")
+
+        def load() -> T:
+            return cast(T, getattr(importlib.import_module(module), attribute))
+
+        self._add(name, load, target)
+
+    def add_folder(self, folder: Path, load: Callable[[Path], T]) -> None:
+        """Register every `NAME.yaml` of a folder: the file's name is the key."""
+        for path in sorted(folder.glob("*.yaml")):
+            self._add(path.stem, lambda path=path: load(path), str(path))  # type: ignore[misc]
+
+    def _add(self, name: str, load: Callable[[], T], origin: str) -> None:
+        if name in self._loaders:
+            raise KomtError(
+                f"the {self.kind} '{name}' is registered twice",
+                where=f"{self._origin[name]} and {origin}",
+                cure="rename one of them",
+            )
+        self._loaders[name], self._origin[name] = load, origin
+
+    def names(self) -> list[str]:
+        """All names, sorted; plugins included."""
+        self._read_entry_points()
+        return sorted(self._loaders)
+
+    def get(self, name: str) -> T:
+        """Return the thing of that name.
+
+        Raises:
+            UsageError: unknown name, with the nearest known one.
+        """
+        self._read_entry_points()
+        if name not in self._loaders:
+            raise UsageError(
+                f"unknown {self.kind} '{name}'{did_you_mean(name, self._loaders)}",
+                cure=f"known: {', '.join(sorted(self._loaders))}",
+            )
+        if name not in self._loaded:
+            self._loaded[name] = self._loaders[name]()
+        return self._loaded[name]
+
+    def __contains__(self, name: str) -> bool:
+        self._read_entry_points()
+        return name in self._loaders
+
+    def _read_entry_points(self) -> None:
+        group, self._group = self._group, ""
+        if group:
+            for point in entry_points(group=group):
+                self._add(point.name, lambda point=point: cast(T, point.load()), point.value)  # type: ignore[misc]

@@ -1,0 +1,104 @@
+"""A test kit for contributors: tiny tokenizers and tiny random models that behave as the real families do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+FAMILIES = ("llama", "mistral", "qwen3", "gemma3")
+
+_TEXT = (
+    "다음 글을 읽고 물음에 답하세요. 세종은 1443년에 훈민정음을 만들었다.",
+    "질문: 고양이는 왜 물을 싫어하나요? 답: 털이 젖으면 몸이 무거워지기 때문입니다.",
+    "### instruction: 제목을 붙이세요.\n\n### Response:\n바다와 바람",
+    "서울은 대한민국의 수도이며 한강이 도시를 가로지른다. 부산은 항구 도시이다.",
+    "This is a small tokenizer for tests, and it has seen a little English too.",
+)
+
+
+def tiny_tokenizer(kind: str = "bytes", vocabulary: int = 600) -> Any:
+    """A trained BPE tokenizer with <pad>, <eos>, <bos>, <unk> as ids 0 to 3.
+
+    Args:
+        kind: "bytes" (byte-level, as Qwen and GPT-2), or "metaspace" (SentencePiece-like, with the dummy
+            prefix of Llama 2: a text's first word gets a leading space).
+        vocabulary: number of tokens.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    specials = ["<pad>", "<eos>", "<bos>", "<unk>"]
+    if kind == "bytes":
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+    else:
+        tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+        tokenizer.decoder = decoders.Sequence(
+            [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+        )
+        specials += [f"<0x{byte:02X}>" for byte in range(256)]
+        alphabet = []
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(_TEXT * 3, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        bos_token="<bos>",
+        unk_token="<unk>",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def tiny_model(family: str, vocabulary: int = 600, seed: int = 0) -> Any:
+    """A random causal language model of a family in fp32: 3 layers, width 32, window 8 where it slides."""
+    import torch
+    import transformers
+
+    shape: dict[str, Any] = {
+        "vocab_size": vocabulary,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "max_position_embeddings": 4096,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+        "bos_token_id": 2,
+    }
+    names = {
+        "llama": ("LlamaConfig", {}),
+        "mistral": ("MistralConfig", {"sliding_window": 8}),
+        "qwen3": ("Qwen3Config", {}),
+        "gemma3": (
+            "Gemma3TextConfig",
+            {
+                "sliding_window": 8,
+                "query_pre_attn_scalar": 8,
+                "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+            },
+        ),
+    }
+    config_name, extra = names[family]
+    config = getattr(transformers, config_name)(**shape, **extra)
+    torch.manual_seed(seed)
+    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
+    return model.eval()
+
+
+def tiny_model_folder(folder: Path, family: str = "gemma3", kind: str = "bytes", seed: int = 0) -> Path:
+    """A model folder as hubs hold them, with komt's chat template: weights, tokenizer, configuration."""
+    from komt.models.template import ensure_template
+
+    tokenizer = tiny_tokenizer(kind)
+    ensure_template(tokenizer)
+    tiny_model(family, len(tokenizer), seed).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
