@@ -55,7 +55,9 @@ def _dispatch(words: list[str]) -> int:
         return 0 if words else 2
     verb = words[0]
     if verb not in VERBS:
-        raise UsageError(f"unknown verb '{verb}'{did_you_mean(verb, VERBS)}", cure="komt --help lists the verbs")
+        raise UsageError(
+            f"unknown verb '{verb}'{did_you_mean(verb, VERBS)}", cure="komt --help lists the verbs"
+        )
     module = importlib.import_module(f"komt.commands.{verb}")
     args = build_parser(verb, module).parse_args(words[1:])
     return int(module.main(args))

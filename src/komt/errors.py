@@ -1,10 +1,10 @@
 """The one error family. A message says what happened, where, and what to do.
 
-    KomtError            exit status 1: the work failed
-    ├── UsageError       exit status 2: the command or recipe is wrong
-    ├── DataError        a file, a row, an answer
-    ├── ModelError       a model, a tokenizer, a checkpoint
-    └── MissingExtra     an optional dependency is not installed
+KomtError            exit status 1: the work failed
+├── UsageError       exit status 2: the command or recipe is wrong
+├── DataError        a file, a row, an answer
+├── ModelError       a model, a tokenizer, a checkpoint
+└── MissingExtra     an optional dependency is not installed
 """
 
 from __future__ import annotations

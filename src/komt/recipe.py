@@ -158,7 +158,9 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise UsageError(f"the recipe is not valid YAML: {_first_line(error)}", where=f"{path}{line}") from error
+        raise UsageError(
+            f"the recipe is not valid YAML: {_first_line(error)}", where=f"{path}{line}"
+        ) from error
     if not isinstance(values, dict):
         raise UsageError("the recipe is not a mapping of keys to values", where=str(path))
     for override in overrides or []:
@@ -182,7 +184,9 @@ def parse_recipe(values: dict[str, Any], where: str) -> Recipe:
     except ValidationError as error:
         lines = [_explain(dict(item)) for item in error.errors()]
         count = f"{len(lines)} mistakes" if len(lines) > 1 else "a mistake"
-        raise UsageError(f"{count} in the recipe:\n" + "\n".join(f"  - {x}" for x in lines), where=where) from error
+        raise UsageError(
+            f"{count} in the recipe:\n" + "\n".join(f"  - {x}" for x in lines), where=where
+        ) from error
 
 
 def _recipe_path(name_or_path: str) -> Path:

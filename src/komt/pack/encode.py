@@ -1,0 +1,127 @@
+"""Examples to token sequences: the prompt as serving encodes it, the answer encoded apart and supervised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from komt.errors import ModelError
+from komt.example import Example, Message
+from komt.models.template import end_text, render
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSequence:
+    """One supervised turn with all that stands before it.
+
+    Attributes:
+        ids: tokens from BOS to the end token, (L,), int32.
+        weights: weight in the loss of predicting each token, 0 where it is not supervised, (L,), float32.
+        example: id of the example; task and group: the example's.
+    """
+
+    ids: npt.NDArray[np.int32]
+    weights: npt.NDArray[np.float32]
+    example: str
+    task: str = ""
+    group: str = ""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def encode(tokenizer: Any, examples: Sequence[Example]) -> list[TokenSequence]:
+    """One sequence per supervised turn, so that a template which rewrites earlier turns stays exact.
+
+    Turns of one conversation share their beginning, which packing then computes once.
+
+    Raises:
+        ModelError: the template cannot render an example, or doubles or loses BOS.
+    """
+    turns = [(example, i) for example in examples for i in supervised_turns(example)]
+    prompts, answers = [], []
+    end = end_text(tokenizer)
+    for example, i in turns:
+        prompt, answer = split_turn(tokenizer, example.messages[: i + 1], end)
+        prompts.append(prompt)
+        answers.append(answer)
+    prompt_tokens = _encode_prompts(tokenizer, prompts)
+    answer_tokens = encode_answers(tokenizer, answers)
+    return [
+        _sequence(example, before, after)
+        for (example, _), before, after in zip(turns, prompt_tokens, answer_tokens, strict=True)
+    ]
+
+
+def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
+    """Token ids that serving gives the model for a conversation: exactly one BOS, ready for the answer."""
+    return _encode_prompts(tokenizer, [render(tokenizer, messages, answering=True)])[0]
+
+
+def supervised_turns(example: Example) -> Iterator[int]:
+    """Places of the turns that are trained on."""
+    return (i for i, message in enumerate(example.messages) if message.supervised)
+
+
+def split_turn(tokenizer: Any, messages: Sequence[Message], end: str) -> tuple[str, str]:
+    """Text before the last message as serving renders it, and that message's text with its end token.
+
+    Raises:
+        ModelError: the template's rendering of the answer does not continue its generation prompt.
+    """
+    prompt = render(tokenizer, messages[:-1], answering=True)
+    full = render(tokenizer, messages, answering=False)
+    at = full.rfind(end)
+    if not full.startswith(prompt) or at < len(prompt):
+        raise ModelError(
+            "the chat template renders the answer otherwise than it prompts for one",
+            where=f"prompt ends in {prompt[-40:]!r}, whole ends in {full[-60:]!r}",
+            cure="use a tokenizer whose template continues its own generation prompt",
+        )
+    return prompt, full[len(prompt) : at + len(end)]
+
+
+def encode_answers(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Ids of texts that continue a prompt: no BOS, and no dummy space of SentencePiece in front."""
+    if not _adds_dummy_space(tokenizer):
+        return _ids(tokenizer, texts)
+    # A newline in front takes the dummy space upon itself; both are then cut away.
+    anchor = _ids(tokenizer, ["\n"])[0]
+    return [ids[len(anchor) :] for ids in _ids(tokenizer, ["\n" + text for text in texts])]
+
+
+def _encode_prompts(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Joint ids of rendered prompts, with exactly one BOS where the model has one in use."""
+    encoded = _ids(tokenizer, texts)
+    bos = tokenizer.bos_token_id
+    if bos is None:
+        return encoded
+    adds_bos = bos in tokenizer("가").input_ids[:1]
+    for place, ids in enumerate(encoded):
+        if adds_bos and ids[:1] != [bos]:
+            encoded[place] = ids = [bos, *ids]
+        if ids[:2] == [bos, bos]:
+            raise ModelError("the chat template writes BOS twice", cure="mend the model's chat template")
+    return encoded
+
+
+def _ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    if not texts:
+        return []
+    return list(tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False).input_ids)
+
+
+def _adds_dummy_space(tokenizer: Any) -> bool:
+    first = tokenizer.convert_ids_to_tokens(_ids(tokenizer, ["가"])[0])[0]
+    return bool(str(first).startswith("▁"))
+
+
+def _sequence(example: Example, before: list[int], after: list[int]) -> TokenSequence:
+    weights = np.zeros(len(before) + len(after), np.float32)
+    weights[len(before) :] = 1.0
+    ids = np.asarray([*before, *after], np.int32)
+    return TokenSequence(ids, weights, example.id, example.task, example.group)

@@ -1,0 +1,162 @@
+"""The probe at load: is this model, on this device, the same packed as one by one?"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from komt.errors import ModelError
+from komt.pack.batch import pack_sequences
+from komt.pack.encode import TokenSequence
+from komt.pack.loss import target_losses
+
+Way = Literal["shared", "packed", "single"]
+
+FP32_TOLERANCE, LOW_PRECISION_FACTOR = 1e-5, 3.0
+# Beyond this many tokens a sliding window is not reached by the probe: it must stay cheap.
+_LONGEST = 1100
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """What the probe found.
+
+    Attributes:
+        way: the most that is exact: "shared" (tries), "packed" (separate roots), "single" (no packing).
+        error: largest relative difference of a sequence's loss, packed in that way against alone.
+        allowed: the most that counts as equal.
+        reason: why not more, or "".
+    """
+
+    way: Way
+    error: float
+    allowed: float
+    reason: str = ""
+
+    def __str__(self) -> str:
+        text = f"packing: {self.way} (loss differs by {self.error:.1e}, allowed {self.allowed:.1e})"
+        return f"{text}; {self.reason}" if self.reason else text
+
+
+def probe(model: Any) -> Parity:
+    """Compare packed with separate losses on a ragged trie of random tokens.
+
+    In fp32 they must agree to 1e-5; in lower precision to three times what mere padding changes.
+
+    Raises:
+        ModelError: the model cannot compute even one sequence.
+    """
+    sequences = _ragged_sequences(model)
+    with _evaluating(model), torch.no_grad():
+        alone = _losses_alone(model, sequences)
+        allowed = FP32_TOLERANCE
+        if _precision(model) != torch.float32:
+            allowed = LOW_PRECISION_FACTOR * max(_difference(_losses_padded(model, sequences), alone), 1e-4)
+        reason, error = "", 0.0
+        for way in ("shared", "packed"):
+            try:
+                error = _difference(_losses_packed(model, sequences, share=way == "shared"), alone)
+            except (ModelError, TypeError, RuntimeError, KeyError) as failure:
+                reason = f"not {way}: {str(failure).splitlines()[0]}"
+                continue
+            if error <= allowed:
+                return Parity(way, error, allowed, reason)  # type: ignore[arg-type]
+            reason = f"not {way}: losses differ by {error:.1e}"
+    return Parity("single", 0.0, allowed, reason)
+
+
+def device_of(model: Any) -> torch.device:
+    """Device of a model's parameters."""
+    device = next(model.parameters()).device
+    assert isinstance(device, torch.device)
+    return device
+
+
+@contextlib.contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def _precision(model: Any) -> torch.dtype:
+    """fp32 only if every weight of the base is: a quantised base computes in lower precision."""
+    kinds = {p.dtype for name, p in model.named_parameters() if "lora_" not in name}
+    return torch.float32 if kinds == {torch.float32} else torch.bfloat16
+
+
+def _ragged_sequences(model: Any) -> list[TokenSequence]:
+    """Sequences that part at several depths, one of them twice, the longest past the sliding window."""
+    config = model.config.get_text_config()
+    window = getattr(config, "sliding_window", None) or 0
+    length = window + 24 if 24 < window + 24 <= _LONGEST else 48
+    random = np.random.default_rng(0)
+    trunk = random.integers(0, config.vocab_size, length)
+    tails = [random.integers(0, config.vocab_size, size) for size in (9, 3, 6, 5)]
+    paths = [
+        np.concatenate([trunk, tails[0]]),
+        np.concatenate([trunk, tails[1]]),
+        np.concatenate([trunk[: length - 11], tails[2]]),
+        np.concatenate([trunk, tails[0][:5], tails[3]]),
+        np.concatenate([trunk, tails[1]]),
+    ]
+    sequences = []
+    for number, (ids, tail) in enumerate(zip(paths, (9, 3, 6, 10, 3), strict=True)):
+        weights = np.zeros(len(ids), np.float32)
+        weights[-tail:] = 1.0
+        sequences.append(TokenSequence(ids.astype(np.int32), weights, f"probe:{number}"))
+    return sequences
+
+
+def _losses_alone(model: Any, sequences: list[TokenSequence]) -> Tensor:
+    return torch.stack([_plain_loss(model, [sequence])[0] for sequence in sequences])
+
+
+def _losses_padded(model: Any, sequences: list[TokenSequence]) -> Tensor:
+    return _plain_loss(model, sequences)
+
+
+def _plain_loss(model: Any, sequences: list[TokenSequence]) -> Tensor:
+    """Mean loss of each sequence, right-padded into one batch with an ordinary attention mask, (B,)."""
+    longest = max(map(len, sequences))
+    ids = torch.zeros(len(sequences), longest, dtype=torch.long)
+    weights = torch.zeros(len(sequences), longest)
+    mask = torch.zeros(len(sequences), longest, dtype=torch.long)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)] = torch.from_numpy(sequence.ids.astype(np.int64))
+        weights[row, : len(sequence)] = torch.from_numpy(sequence.weights)
+        mask[row, : len(sequence)] = 1
+    device = device_of(model)
+    needed = torch.nonzero(weights[:, 1:].sum(0))[:, 0]
+    output = model(
+        input_ids=ids.to(device),
+        attention_mask=mask.to(device),
+        use_cache=False,
+        logits_to_keep=needed.to(device),
+    )
+    targets, kept = ids[:, needed + 1].to(device), weights[:, needed + 1].to(device)
+    losses = torch.nn.functional.cross_entropy(
+        output.logits.float().transpose(1, 2), targets, reduction="none"
+    )
+    return (losses * kept).sum(1) / kept.sum(1)
+
+
+def _losses_packed(model: Any, sequences: list[TokenSequence], *, share: bool) -> Tensor:
+    batch = pack_sequences(sequences, share=share).to(device_of(model))
+    losses = target_losses(model, batch)
+    sums = torch.zeros(len(sequences), device=losses.device).index_add_(0, batch.sequence, losses)
+    counts = torch.bincount(batch.sequence, minlength=len(sequences))
+    return sums / counts
+
+
+def _difference(a: Tensor, b: Tensor) -> float:
+    return float(((a - b).abs() / b.abs().clamp_min(1e-6)).max())
