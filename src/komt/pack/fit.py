@@ -1,0 +1,98 @@
+"""Over-long examples: dropped, shortened around their evidence, or an error; never cut in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal
+
+from komt.errors import DataError
+from komt.example import Evidence, Example, Message
+from komt.pack.encode import encode, prompt_ids
+
+Fit = Callable[[Example], tuple[Example | None, str]]
+
+_BREAKS = " \n"
+
+
+def make_fit(tokenizer: Any, limit: int, over_long: Literal["shorten", "drop", "error"], reserve: int = 0) -> Fit:
+    """A function that returns an example that fits, or None, with the reason ("", "shortened", "over_long").
+
+    Args:
+        tokenizer: with a chat template.
+        limit: tokens that a whole sequence, answer and end token included, may hold.
+        over_long: what happens to longer ones.
+        reserve: tokens kept free for an answer that is generated (evaluation).
+    """
+
+    def fit(example: Example) -> tuple[Example | None, str]:
+        if _tokens(tokenizer, example, reserve) <= limit:
+            return example, ""
+        if over_long == "error":
+            raise DataError(
+                f"an example of {_tokens(tokenizer, example, reserve)} tokens is over the limit of {limit}",
+                where=f"task {example.task}, example {example.id}",
+                cure="raise pack.tokens, or set data.over_long to shorten or drop",
+            )
+        shorter = _shortened(tokenizer, example, limit, reserve) if over_long == "shorten" else None
+        return (shorter, "shortened") if shorter else (None, "over_long")
+
+    return fit
+
+
+def _tokens(tokenizer: Any, example: Example, reserve: int) -> int:
+    """Length of the example's longest sequence, or of its prompt and the reserve if that is more."""
+    longest = max((len(sequence) for sequence in encode(tokenizer, [example])), default=0)
+    return max(longest, len(prompt_ids(tokenizer, example.prompt)) + reserve if reserve else 0)
+
+
+def _shortened(tokenizer: Any, example: Example, limit: int, reserve: int) -> Example | None:
+    """Keep as much of the passage around the evidence as fits, by bisection; None if even that is too long."""
+    span = example.metadata.get("passage")
+    if not span:
+        return None
+    place, start, end = span
+    low, high, best = 0, end - start, None
+    while low <= high:
+        middle = (low + high) // 2
+        candidate = _keep(example, place, start, end, middle)
+        if _tokens(tokenizer, candidate, reserve) <= limit:
+            low, best = middle + 1, candidate
+        else:
+            high = middle - 1
+    return best
+
+
+def _keep(example: Example, place: int, start: int, end: int, budget: int) -> Example:
+    """The example with at most about `budget` characters of its passage, cut at spaces."""
+    text = example.messages[place].content
+    evidence = example.evidence
+    if evidence and evidence.message == place and start <= evidence.start <= evidence.end <= end:
+        centre_start, centre_end = evidence.start, evidence.end
+    else:
+        centre_start = centre_end = start  # nothing to keep in view: the passage's beginning
+    spare = max(0, budget - (centre_end - centre_start))
+    left = min(centre_start - start, max(spare // 2, spare - (end - centre_end)))
+    first = _word_start(text, start, centre_start - left, centre_start)
+    last = _word_end(text, end, min(end, centre_end + spare - left), centre_end)
+    message = replace(example.messages[place], content=text[:start] + text[first:last] + text[end:])
+    messages: tuple[Message, ...] = (*example.messages[:place], message, *example.messages[place + 1 :])
+    if evidence and evidence.message == place:
+        shift = start - first
+        evidence = Evidence(place, evidence.start + shift, evidence.end + shift)
+    metadata = {**example.metadata, "passage": [place, start, start + last - first]}
+    return replace(example, messages=messages, evidence=evidence, metadata=metadata)
+
+
+def _word_start(text: str, first: int, cut: int, keep: int) -> int:
+    """The first word beginning at or after `cut`, but no later than what must be kept."""
+    while first < cut < keep and text[cut - 1] not in _BREAKS:
+        cut += 1
+    return cut
+
+
+def _word_end(text: str, last: int, cut: int, keep: int) -> int:
+    """The last word ending at or before `cut`, but no earlier than what must be kept."""
+    while keep < cut < last and text[cut] not in _BREAKS:
+        cut -= 1
+    return cut

@@ -1,0 +1,1 @@
+"""Training: plan of steps, loop, checkpoints, log."""

@@ -1,0 +1,204 @@
+"""The loop: a step is a list of bins fixed by (seed, step); its loss is divided by the whole step's weight."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from komt.errors import KomtError, ModelError
+from komt.pack.batch import Batch, pack_sequences
+from komt.pack.encode import TokenSequence
+from komt.pack.loss import target_losses
+from komt.recipe import Recipe
+from komt.train.plan import Step
+
+
+class Interrupted(KomtError):
+    """Ctrl-C or SIGTERM: the step was finished and saved."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What one optimiser step gave.
+
+    Attributes:
+        step: steps done, this one included.
+        loss: nats per target, weighted; task_loss: the same by task.
+        lr: learning rate used; seconds: wall-clock time; examples: sequences in the step.
+    """
+
+    step: int
+    loss: float
+    task_loss: dict[str, float]
+    lr: float
+    seconds: float
+    examples: int
+
+
+@dataclass(slots=True)
+class Loop:
+    """A training run's moving parts.
+
+    Attributes:
+        model, optimizer: prepared by the accelerator; scheduler: one tick a step.
+        way: "shared", "packed" or "single", as the probe found (and the recipe wants).
+    """
+
+    recipe: Recipe
+    sequences: Sequence[TokenSequence]
+    steps: Sequence[Step]
+    model: Any
+    optimizer: Any
+    scheduler: Any
+    accelerator: Any
+    way: str
+    _stop: bool = field(default=False)
+
+    def run(self, start: int, on_step: Callable[[StepResult, bool], None]) -> None:
+        """Train from step `start` to the end; `on_step` is told whether this step is the last one for now.
+
+        Raises:
+            ModelError: the loss or gradient is not finite; weights are those of the last good step.
+            Interrupted: asked to stop; `on_step` has seen the last finished step.
+        """
+        self.model.train()
+        with self._signals():
+            for number in range(start, len(self.steps)):
+                result, stopping = self._step(number), self._stop
+                on_step(result, stopping or number + 1 == len(self.steps))
+                if stopping:
+                    raise Interrupted(f"stopped after step {number + 1} of {len(self.steps)}, which is saved")
+
+    def _step(self, number: int) -> StepResult:
+        began, step = time.perf_counter(), self.steps[number]
+        bins = [piece for members in step.bins for piece in self._forwards(members)]
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        mine = list(range(rank, len(bins), world))
+        rounds = -(-len(bins) // world)
+        sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        for turn in range(rounds):
+            # A rank with no bin left runs the first one at weight nought: all ranks must meet in backward.
+            index, live = (mine[turn], 1.0) if turn < len(mine) else (0, 0.0)
+            _seed(self.recipe.seed, number, index)
+            batch = pack_sequences([self.sequences[i] for i in bins[index]], share=self.way == "shared")
+            with self._last_syncs(turn == rounds - 1):
+                losses = self._backward(batch, live * world / step.weight)
+            if live:
+                self._count(sums, losses, batch, bins[index])
+        loss, by_task = self._gather(sums, step.weight)
+        lr = self.scheduler.get_last_lr()[0]
+        self._update(loss, number)
+        return StepResult(number + 1, loss, by_task, lr, time.perf_counter() - began, len(step.sequences))
+
+    def _forwards(self, members: tuple[int, ...]) -> list[tuple[int, ...]]:
+        return [(i,) for i in members] if self.way == "single" else [members]
+
+    def _backward(self, batch: Batch, scale: float) -> Tensor:
+        batch = batch.to(self.accelerator.device)
+        with self._autocast():
+            losses = target_losses(self.model, batch)
+            self.accelerator.backward((losses * batch.weights).sum() * scale)
+        return losses.detach()
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Full fine-tuning keeps fp32 weights and computes in bf16 where the recipe says 16 bits."""
+        if self.recipe.train.method == "full" and self.recipe.model.bits == 16:
+            return torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def _last_syncs(self, last: bool) -> Iterator[None]:
+        with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
+            yield
+
+    def _count(
+        self, sums: dict[str, list[float]], losses: Tensor, batch: Batch, members: tuple[int, ...]
+    ) -> None:
+        weighted = np.bincount(
+            batch.sequence.numpy(), (losses.cpu() * batch.weights).double().numpy(), len(members)
+        )
+        weights = np.bincount(batch.sequence.numpy(), batch.weights.double().numpy(), len(members))
+        for index, member in enumerate(members):
+            total = sums[self.sequences[member].task]
+            total[0] += float(weighted[index])
+            total[1] += float(weights[index])
+
+    def _gather(self, sums: dict[str, list[float]], weight: float) -> tuple[float, dict[str, float]]:
+        if self.accelerator.num_processes > 1:
+            from accelerate.utils import gather_object
+
+            merged: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+            for task, (loss, share) in gather_object(list(sums.items())):
+                merged[task][0] += loss
+                merged[task][1] += share
+            sums = merged
+        by_task = {task: loss / share for task, (loss, share) in sorted(sums.items())}
+        return sum(loss for loss, _ in sums.values()) / weight, by_task
+
+    def _update(self, loss: float, number: int) -> None:
+        norm = float(self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.clip))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise ModelError(
+                f"the loss ({loss}) or gradient ({norm}) of step {number + 1} is not finite; "
+                "the weights are those of the step before",
+                cure="lower train.lr, lengthen train.warmup, or train in more bits (model.bits)",
+            )
+        self.optimizer.step()
+        self.scheduler.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """The first Ctrl-C or SIGTERM lets the step end and be saved; a second Ctrl-C stops at once."""
+
+        def stop(number: int, frame: object) -> None:
+            if self._stop and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self._stop = True
+
+        try:
+            former = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not the main thread (a notebook's worker): signals stay as they are
+            former = {}
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+
+def make_loop(
+    recipe: Recipe, sequences: Sequence[TokenSequence], steps: Sequence[Step], model: Any, way: str
+) -> Loop:
+    """Optimiser (AdamW), cosine schedule with warm-up, and the accelerator around a model.
+
+    Raises:
+        ModelError: the model has no parameter to train.
+    """
+    from transformers import get_cosine_schedule_with_warmup
+
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if not parameters:
+        raise ModelError("no parameter of the model requires a gradient", cure="check train.lora.targets")
+    optimizer = torch.optim.AdamW(parameters, lr=recipe.train.lr, weight_decay=recipe.train.weight_decay)
+    warmup = math.ceil(recipe.train.warmup * len(steps))
+    scheduler = get_cosine_schedule_with_warmup(optimizer, warmup, len(steps))
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    model, optimizer = accelerator.prepare(model, optimizer)
+    return Loop(recipe, sequences, steps, model, optimizer, scheduler, accelerator, way)
+
+
+def _seed(seed: int, step: int, index: int) -> None:
+    """Dropout of a bin depends on nothing but (seed, step, bin), so a resumed run repeats it."""
+    torch.manual_seed(int(np.random.SeedSequence((seed, step, index)).generate_state(1)[0]))

@@ -1,0 +1,128 @@
+"""Which examples each optimiser step holds, and how they fall into bins: fixed by the seed alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from komt.pack.encode import TokenSequence
+from komt.pack.trie import trie_tokens
+from komt.recipe import PackPart
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimiser step.
+
+    Attributes:
+        bins: indices of the sequences that each forward pass holds.
+        weight: sum of target weights over all bins, by which the loss is divided.
+        tokens: tokens of the bins as packed; flat_tokens: of the sequences one by one.
+    """
+
+    bins: tuple[tuple[int, ...], ...]
+    weight: float
+    tokens: int
+    flat_tokens: int
+
+    @property
+    def sequences(self) -> tuple[int, ...]:
+        """All indices of the step."""
+        return tuple(index for members in self.bins for index in members)
+
+
+def plan_steps(
+    sequences: Sequence[TokenSequence], pack: PackPart, *, step_tokens: int, epochs: float, seed: int
+) -> list[Step]:
+    """The whole training as a list of steps.
+
+    A step holds about `step_tokens` tokens counted unshared, so that sharing, bin size and accumulation
+    change nothing but speed. Each epoch is shuffled by (seed, epoch); a fraction of an epoch is the first
+    part of it.
+    """
+    steps: list[Step] = []
+    whole, part = int(epochs), epochs - int(epochs)
+    for epoch in range(whole + (part > 0)):
+        planned = _plan_epoch(sequences, pack, step_tokens, seed, epoch)
+        steps += planned if epoch < whole else planned[: max(1, round(part * len(planned)))]
+    return steps
+
+
+def _plan_epoch(
+    sequences: Sequence[TokenSequence], pack: PackPart, step_tokens: int, seed: int, epoch: int
+) -> list[Step]:
+    random = np.random.default_rng((seed, epoch))
+    chunks = _chunks(sequences, pack, step_tokens, random)
+    sizes = [sum(len(sequences[i]) for i in chunk) for chunk in chunks]
+    count = min(max(1, round(sum(sizes) / step_tokens)), len(chunks))
+    members: list[list[list[int]]] = [[] for _ in range(count)]
+    filled, groups = np.zeros(count), [set[str]() for _ in range(count)]
+    for place in random.permutation(len(chunks)):
+        chunk, key = chunks[place], _key(sequences[chunks[place][0]])
+        # The emptiest step takes it; one that already holds this passage only if all do (max_share).
+        order = sorted(range(count), key=lambda step: (key in groups[step], filled[step], step))
+        members[order[0]].append(chunk)
+        groups[order[0]].add(key)
+        filled[order[0]] += sizes[place]
+    return [_step(sequences, step, pack) for step in members]
+
+
+def _key(sequence: TokenSequence) -> str:
+    """What must stay together to share: the passage, else the turns of one example."""
+    return sequence.group or sequence.example
+
+
+def _chunks(
+    sequences: Sequence[TokenSequence], pack: PackPart, step_tokens: int, random: np.random.Generator
+) -> list[list[int]]:
+    """Sequences of one passage, at most `max_share` and about a step's tokens together."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, sequence in enumerate(sequences):
+        groups[_key(sequence)].append(index)
+    chunks: list[list[int]] = []
+    for group in groups.values():
+        members = [group[i] for i in random.permutation(len(group))]
+        longest = max(len(sequences[i]) for i in members)
+        most = max(1, min(pack.max_share, step_tokens // longest))
+        # Even parts: 13 examples at most 12 are 7 + 6, not 12 + 1.
+        parts = -(-len(members) // most)
+        chunks += [members[i::parts] for i in range(parts)]
+    return chunks
+
+
+def _step(sequences: Sequence[TokenSequence], chunks: Sequence[list[int]], pack: PackPart) -> Step:
+    def cost(members: list[int]) -> int:
+        ids = [sequences[i].ids for i in members]
+        return trie_tokens(ids) if pack.share else sum(map(len, ids))
+
+    pieces = [piece for chunk in chunks for piece in _fitting(sorted(chunk), cost, pack.tokens)]
+    bins: list[list[int]] = []
+    used: list[int] = []
+    for tokens, members in sorted(pieces, key=lambda piece: (-piece[0], piece[1])):
+        room = [i for i, taken in enumerate(used) if taken + tokens <= pack.tokens]
+        if room:
+            best = max(room, key=lambda i: (used[i], -i))
+            bins[best] += members
+            used[best] += tokens
+        else:
+            bins.append(list(members))
+            used.append(tokens)
+    everyone = [sequences[i] for members in bins for i in members]
+    return Step(
+        bins=tuple(tuple(members) for members in bins),
+        weight=float(sum(sequence.weights[1:].sum() for sequence in everyone)),
+        tokens=sum(used),
+        flat_tokens=sum(map(len, everyone)),
+    )
+
+
+def _fitting(members: list[int], cost, limit: int) -> Iterable[tuple[int, list[int]]]:  # type: ignore[no-untyped-def]
+    """Halve a chunk until each piece fits a bin; a single sequence is taken as it is."""
+    tokens = cost(members)
+    if tokens <= limit or len(members) == 1:
+        return [(tokens, members)]
+    middle = len(members) // 2
+    return [*_fitting(members[:middle], cost, limit), *_fitting(members[middle:], cost, limit)]
