@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -16,6 +16,7 @@ Bits = Literal[4, 8, 16, 32]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(gt=0)]
 Words = Annotated[str, Field(min_length=1)]
+P = TypeVar("P", bound=BaseModel)
 
 
 class Part(BaseModel):
@@ -94,13 +95,14 @@ class LoraPart(Part):
 
 
 class TrainPart(Part):
-    """One epoch's settings; `step_tokens` counts the tokens of the examples of one optimiser step, unshared."""
+    """One epoch's settings; `step_tokens` counts the tokens of one optimiser step's examples, unshared."""
 
     method: Literal["lora", "full"] = "lora"
     lora: LoraPart = LoraPart()
     epochs: Annotated[float, Field(gt=0)] = 1.0
     lr: Annotated[float, Field(gt=0, lt=1)] = 5.0e-4
     step_tokens: Annotated[int, Field(ge=16)] = 8192
+    step_examples: Count | None = None
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     clip: Annotated[float, Field(gt=0)] = 1.0
@@ -179,13 +181,22 @@ def parse_recipe(values: dict[str, Any], where: str) -> Recipe:
     Raises:
         UsageError: all mistakes at once.
     """
+    return parse_part(Recipe, values, where, "the recipe")
+
+
+def parse_part(part: type[P], values: Any, where: str, what: str) -> P:
+    """Check plain values against a typed part; `what` is its name in the error, as "the recipe".
+
+    Raises:
+        UsageError: all mistakes at once, each with its key.
+    """
     try:
-        return Recipe.model_validate(values)
+        return part.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(dict(item)) for item in error.errors()]
+        lines = [_explain(dict(item), part) for item in error.errors()]
         count = f"{len(lines)} mistakes" if len(lines) > 1 else "a mistake"
         raise UsageError(
-            f"{count} in the recipe:\n" + "\n".join(f"  - {x}" for x in lines), where=where
+            f"{count} in {what}:\n" + "\n".join(f"  - {x}" for x in lines), where=where
         ) from error
 
 
@@ -234,21 +245,20 @@ def _first_line(error: Exception) -> str:
     return str(getattr(error, "problem", None) or error).splitlines()[0]
 
 
-def _explain(item: dict[str, Any]) -> str:
+def _explain(item: dict[str, Any], part: type[BaseModel]) -> str:
     """One pydantic error as a sentence with the key in front."""
     location = [str(part) for part in item["loc"]]
     key = ".".join(location)
     if item["type"] == "extra_forbidden":
-        return f"{key}: unknown key{did_you_mean(location[-1], _fields_at(location[:-1]))}"
+        return f"{key}: unknown key{did_you_mean(location[-1], _fields_at(part, location[:-1]))}"
     if item["type"] == "missing":
         return f"{key}: missing"
     message = str(item["msg"])
     return f"{key}: {message[0].lower()}{message[1:]} (given: {item['input']!r})"
 
 
-def _fields_at(location: list[str]) -> list[str]:
-    """Names of the keys that are allowed at a place of the recipe."""
-    part: type[BaseModel] = Recipe
+def _fields_at(part: type[BaseModel], location: list[str]) -> list[str]:
+    """Names of the keys that are allowed at a place below a part."""
     for name in location:
         field = part.model_fields.get(name)
         found = _parts_in(field.annotation) if field else []

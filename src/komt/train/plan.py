@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from komt.pack.encode import TokenSequence
 from komt.pack.trie import trie_tokens
-from komt.recipe import PackPart
+from komt.recipe import PackPart, TrainPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,40 +36,56 @@ class Step:
         return tuple(index for members in self.bins for index in members)
 
 
-def plan_steps(
-    sequences: Sequence[TokenSequence], pack: PackPart, *, step_tokens: int, epochs: float, seed: int
-) -> list[Step]:
+def plan_steps(sequences: Sequence[TokenSequence], pack: PackPart, train: TrainPart, seed: int) -> list[Step]:
     """The whole training as a list of steps.
 
-    A step holds about `step_tokens` tokens counted unshared, so that sharing, bin size and accumulation
-    change nothing but speed. Each epoch is shuffled by (seed, epoch); a fraction of an epoch is the first
-    part of it.
+    A step holds about `step_tokens` tokens counted unshared (or `step_examples` sequences), so that sharing,
+    bin size and accumulation change nothing but speed. Each epoch is shuffled by (seed, epoch); a fraction
+    of an epoch is the first part of it.
     """
     steps: list[Step] = []
-    whole, part = int(epochs), epochs - int(epochs)
+    whole, part = int(train.epochs), train.epochs - int(train.epochs)
+    sizes = np.array([1 if train.step_examples else len(sequence) for sequence in sequences])
+    budget = train.step_examples or train.step_tokens
     for epoch in range(whole + (part > 0)):
-        planned = _plan_epoch(sequences, pack, step_tokens, seed, epoch)
+        planned = _plan_epoch(sequences, sizes, budget, pack, np.random.default_rng((seed, epoch)))
         steps += planned if epoch < whole else planned[: max(1, round(part * len(planned)))]
     return steps
 
 
 def _plan_epoch(
-    sequences: Sequence[TokenSequence], pack: PackPart, step_tokens: int, seed: int, epoch: int
+    sequences: Sequence[TokenSequence],
+    sizes: npt.NDArray[np.int64],
+    budget: int,
+    pack: PackPart,
+    random: np.random.Generator,
 ) -> list[Step]:
-    random = np.random.default_rng((seed, epoch))
-    chunks = _chunks(sequences, pack, step_tokens, random)
-    sizes = [sum(len(sequences[i]) for i in chunk) for chunk in chunks]
-    count = min(max(1, round(sum(sizes) / step_tokens)), len(chunks))
+    most = max(1, min(pack.max_share, budget // int(sizes.max())))
+    chunks = _chunks(sequences, most, random)
+    weights = [int(sizes[chunk].sum()) for chunk in chunks]
+    count = min(max(1, round(int(sizes.sum()) / budget)), len(chunks))
     members: list[list[list[int]]] = [[] for _ in range(count)]
-    filled, groups = np.zeros(count), [set[str]() for _ in range(count)]
+    filled, groups = [0] * count, [set[str]() for _ in range(count)]
+    heap = [(0, step) for step in range(count)]
     for place in random.permutation(len(chunks)):
         chunk, key = chunks[place], _key(sequences[chunks[place][0]])
-        # The emptiest step takes it; one that already holds this passage only if all do (max_share).
-        order = sorted(range(count), key=lambda step: (key in groups[step], filled[step], step))
-        members[order[0]].append(chunk)
-        groups[order[0]].add(key)
-        filled[order[0]] += sizes[place]
-    return [_step(sequences, step, pack) for step in members]
+        step = _emptiest(heap, groups, key)
+        members[step].append(chunk)
+        groups[step].add(key)
+        filled[step] += weights[place]
+        heapq.heappush(heap, (filled[step], step))
+    return [_step(sequences, chunks, pack) for chunks in members]
+
+
+def _emptiest(heap: list[tuple[int, int]], groups: list[set[str]], key: str) -> int:
+    """Take the emptiest step off the heap; one that already holds this passage only if all do (max_share)."""
+    passed = []
+    while heap and key in groups[heap[0][1]]:
+        passed.append(heapq.heappop(heap))
+    taken = heapq.heappop(heap) if heap else passed.pop(0)
+    for entry in passed:
+        heapq.heappush(heap, entry)
+    return taken[1]
 
 
 def _key(sequence: TokenSequence) -> str:
@@ -75,18 +93,14 @@ def _key(sequence: TokenSequence) -> str:
     return sequence.group or sequence.example
 
 
-def _chunks(
-    sequences: Sequence[TokenSequence], pack: PackPart, step_tokens: int, random: np.random.Generator
-) -> list[list[int]]:
-    """Sequences of one passage, at most `max_share` and about a step's tokens together."""
+def _chunks(sequences: Sequence[TokenSequence], most: int, random: np.random.Generator) -> list[list[int]]:
+    """Sequences of one passage, at most `most` together, in random order."""
     groups: dict[str, list[int]] = defaultdict(list)
     for index, sequence in enumerate(sequences):
         groups[_key(sequence)].append(index)
     chunks: list[list[int]] = []
     for group in groups.values():
         members = [group[i] for i in random.permutation(len(group))]
-        longest = max(len(sequences[i]) for i in members)
-        most = max(1, min(pack.max_share, step_tokens // longest))
         # Even parts: 13 examples at most 12 are 7 + 6, not 12 + 1.
         parts = -(-len(members) // most)
         chunks += [members[i::parts] for i in range(parts)]
@@ -119,7 +133,7 @@ def _step(sequences: Sequence[TokenSequence], chunks: Sequence[list[int]], pack:
     )
 
 
-def _fitting(members: list[int], cost, limit: int) -> Iterable[tuple[int, list[int]]]:  # type: ignore[no-untyped-def]
+def _fitting(members: list[int], cost: Callable[[list[int]], int], limit: int) -> list[tuple[int, list[int]]]:
     """Halve a chunk until each piece fits a bin; a single sequence is taken as it is."""
     tokens = cost(members)
     if tokens <= limit or len(members) == 1:

@@ -62,9 +62,7 @@ def train(
     parity = probe(model)
     way = parity.way if recipe.pack.share or parity.way == "single" else "packed"
     pack = recipe.pack.model_copy(update={"share": way == "shared"})
-    steps = plan_steps(
-        sequences, pack, step_tokens=recipe.train.step_tokens, epochs=recipe.train.epochs, seed=recipe.seed
-    )
+    steps = plan_steps(sequences, pack, recipe.train, recipe.seed)
     loop = make_loop(recipe, sequences, steps, model, way)
     print(_opening(sequences, steps, parity, way), file=sys.stderr)
     seconds = _run(loop, out, _state(recipe, key), resume=resume, quiet=quiet)
