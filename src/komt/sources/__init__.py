@@ -1,0 +1,32 @@
+"""Where rows come from. ADD A SOURCE: one YAML in `catalog/` (and a reader only for a new format)."""
+
+from komt.sources.read import RESPLIT, read_rows, redivided, share_of, train_missing
+from komt.sources.readers import READERS, Rejected
+from komt.sources.source import (
+    SOURCES,
+    Source,
+    SourceFile,
+    checked_place,
+    file_hash,
+    load_source,
+    place,
+    present,
+)
+
+__all__ = [
+    "READERS",
+    "RESPLIT",
+    "SOURCES",
+    "Rejected",
+    "Source",
+    "SourceFile",
+    "checked_place",
+    "file_hash",
+    "load_source",
+    "place",
+    "present",
+    "read_rows",
+    "redivided",
+    "share_of",
+    "train_missing",
+]

@@ -1,0 +1,105 @@
+"""Rows of a source: read, identified, and divided into splits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from komt.errors import DataError
+from komt.files import hash_of
+from komt.sources.readers import READERS, Rejected, Row
+from komt.sources.source import Source, SourceFile, checked_place, present
+
+RESPLIT = "resplit-test"
+_RESPLIT_SHARE = 0.25
+# Fixed, and independent of any recipe's seed: the redivided evaluation set is the same for everyone.
+_RESPLIT_SALT = "komt resplit 1"
+_HOLD_OUT_SALT = "komt hold out 1"
+
+
+def read_rows(source: Source, split: str, *, resplit: bool = False) -> Iterator[dict[str, Any] | Rejected]:
+    """Rows of a split, each with a unique stable `id`, and the items that cannot be used.
+
+    With `resplit`, and only where the train file is absent, `train` and `resplit-test` are parts of the
+    source's evaluation split, divided by `resplit_by`.
+
+    Raises:
+        DataError: no such split, a missing file, a wrong checksum, a broken file.
+    """
+    divided = resplit and redivided(source)
+    part = split if divided or source.hold_out else ""
+    real = _evaluation_split(source) if divided else ("train" if source.hold_out else split)
+    files = [file for file in source.files if file.split == real]
+    if not files:
+        raise DataError(
+            f"the source '{source.name}' has no split '{split}'", cure=f"it has: {', '.join(source.splits)}"
+        )
+    seen: Counter[str] = Counter()
+    for file in files:
+        for item in _read_file(source, file):
+            values = item.values if isinstance(item, Row) else item.row
+            if part and part != (_side(source, values) if divided else _held(source, values)):
+                continue
+            yield _identified(item, file, seen) if isinstance(item, Row) else item
+
+
+def redivided(source: Source) -> bool:
+    """Whether `resplit` would redivide this source: it names a field for it, and its train file is absent."""
+    return bool(source.resplit_by) and not present(source, "train")
+
+
+def train_missing(source: Source) -> DataError:
+    """The error for a source without training rows here, with the cures."""
+    trains = [file for file in source.files if file.split == "train"]
+    if trains:
+        try:
+            checked_place(source, trains[0])
+        except DataError as error:
+            what, where, cure = error.what, error.where, error.cure
+    else:
+        what, where, cure = (
+            f"the source '{source.name}' is for evaluation only: it has no train split",
+            "",
+            "",
+        )
+    if source.resplit_by:
+        cure += (
+            f"\n    or set data.resplit: true, which redivides the {_evaluation_split(source)} set by"
+            f" {source.resplit_by} (scores are then not comparable with published results)"
+        )
+    return DataError(what, where=where, cure=cure.strip() or "leave its tasks out of data.tasks")
+
+
+def _evaluation_split(source: Source) -> str:
+    return "dev" if "dev" in source.splits else "test"
+
+
+def _read_file(source: Source, file: SourceFile) -> Iterator[Row | Rejected]:
+    path = checked_place(source, file)
+    for item in READERS.get(str(source.reader["format"])).read(path, source.options()):
+        # Outputs name the file, not the machine's folders: two builds anywhere are byte-identical.
+        yield replace(item, where=item.where.replace(f"{path.parent}/", ""))
+
+
+def _identified(row: Row, file: SourceFile, seen: Counter[str]) -> dict[str, Any]:
+    given = row.values.get("id")
+    made = f"{file.path.rpartition('/')[2]}:{row.where.rpartition(' ')[2]}"
+    name = made if given in (None, "") else str(given)
+    seen[name] += 1
+    return {**row.values, "id": name if seen[name] == 1 else f"{name}#{seen[name]}"}
+
+
+def _side(source: Source, values: dict[str, Any]) -> str:
+    held = share_of([_RESPLIT_SALT, source.name, values.get(source.resplit_by)]) < _RESPLIT_SHARE
+    return RESPLIT if held else "train"
+
+
+def _held(source: Source, values: dict[str, Any]) -> str:
+    return "test" if share_of([_HOLD_OUT_SALT, values]) < source.hold_out else "train"
+
+
+def share_of(value: Any) -> float:
+    """A number from 0 up to 1 that depends on nothing but a JSON value: the one source of seeded choice."""
+    return int(hash_of(value)[:13], 16) / float(16**13)

@@ -1,0 +1,69 @@
+"""A person's own table: encoding, format and delimiter are read off the content."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from komt.files import read_text
+from komt.recipe import Part
+from komt.sources.readers import Reader, Row, jsonl
+from komt.sources.readers import csv as table
+
+_LINES_LOOKED_AT = 200
+
+
+class Options(Part):
+    """What is known beforehand; an empty value is read off the content."""
+
+    table: Literal["", "csv", "tsv", "json", "jsonl"] = ""
+    encoding: str = ""
+
+
+def read(path: Path, options: Options) -> Iterator[Row]:
+    """Rows of a CSV, TSV, JSON or JSON Lines file; keys that a JSON object lacks are empty texts.
+
+    Raises:
+        DataError: as the readers of the formats, with file and line.
+    """
+    text = read_text(path, options.encoding)
+    if looks_like_json(text, options.table):
+        rows = list(jsonl.read(path, jsonl.Options(encoding=options.encoding)))
+        keys = dict.fromkeys(key for row in rows for key in row.values)
+        for row in rows:
+            values = {key: row.values.get(key) for key in keys}
+            yield Row({key: "" if value is None else value for key, value in values.items()}, row.where)
+        return
+    delimiter = "\t" if options.table == "tsv" else sniff_delimiter(text)
+    yield from table.read_table(text, path, table.Options(delimiter=delimiter))
+
+
+def looks_like_json(text: str, format: str = "") -> bool:
+    """Whether the content is JSON or JSON Lines rather than a table."""
+    return format in {"json", "jsonl"} or (not format and text.lstrip()[:1] in {"{", "["})
+
+
+def sniff_delimiter(text: str) -> str:
+    """The delimiter that splits the first records most evenly: comma, tab, semicolon or bar."""
+    sample = "\n".join(text.split("\n")[:_LINES_LOOKED_AT])
+
+    def evenness(delimiter: str) -> tuple[float, int]:
+        try:
+            widths = [
+                len(cells)
+                for cells in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
+                if cells
+            ]
+        except csv.Error:
+            return 0.0, 0
+        if not widths or widths[0] < 2:
+            return 0.0, 0
+        return sum(width == widths[0] for width in widths) / len(widths), widths[0]
+
+    return max(",\t;|", key=evenness)
+
+
+READER = Reader(Options, read)

@@ -1,0 +1,81 @@
+"""JSON Lines, or one JSON array of objects: the content decides, not the file's name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from komt.errors import DataError
+from komt.files import read_text
+from komt.korean import nfc
+from komt.recipe import Part
+from komt.sources.readers import Reader, Row
+
+
+class Options(Part):
+    """The encoding, when it is neither UTF-8 nor CP949; new names for keys."""
+
+    encoding: str = ""
+    rename: dict[str, str] = Field(default_factory=dict)
+
+
+def read(path: Path, options: Options) -> Iterator[Row]:
+    """One row an object, NFC.
+
+    Raises:
+        DataError: broken JSON or something other than an object, with file and line.
+    """
+    text = read_text(path, options.encoding)
+    for where, value in _objects(text, path):
+        if not isinstance(value, dict):
+            raise DataError(
+                f"expected an object with named values, found {_kind(value)}",
+                where=where,
+                cure='write one object a line, as {"question": "…", "answer": "…"}',
+            )
+        yield Row({options.rename.get(key, key): item for key, item in nfc(value).items()}, where)
+
+
+def _objects(text: str, path: Path) -> Iterator[tuple[str, Any]]:
+    if text.lstrip().startswith("["):
+        for index, value in enumerate(_loads(text, path)):
+            yield f"{path}, item {index + 1}", value
+        return
+    # Split at \n only: str.splitlines() would also split at U+001C or U+2028 inside a value.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield f"{path}, line {number}", _loads(line, path, number)
+
+
+def load_json(path: Path, encoding: str = "") -> Any:
+    """A whole JSON file.
+
+    Raises:
+        DataError: broken JSON, with file, line and column.
+    """
+    return _loads(read_text(path, encoding), path)
+
+
+def _loads(text: str, path: Path, first_line: int = 1) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        line = first_line + error.lineno - 1
+        raise DataError(
+            f"broken JSON: {error.msg}",
+            where=f"{path}, line {line}, column {error.colno}",
+            cure="give JSON Lines (one object a line) or one JSON array of objects",
+        ) from error
+
+
+def _kind(value: Any) -> str:
+    return {list: "a list", str: "a text", int: "a number", float: "a number"}.get(
+        type(value), "null or a boolean"
+    )
+
+
+READER = Reader(Options, read)

@@ -1,0 +1,20 @@
+"""What is asked. ADD A TASK: one YAML in `catalog/`."""
+
+from komt.tasks.render import UnusableRow, choose_template, content_key, prefaces, render
+from komt.tasks.shots import few_shot
+from komt.tasks.task import TASKS, Task, Template, load_task, own_tasks, recipe_tasks
+
+__all__ = [
+    "TASKS",
+    "Task",
+    "Template",
+    "UnusableRow",
+    "choose_template",
+    "content_key",
+    "few_shot",
+    "load_task",
+    "own_tasks",
+    "prefaces",
+    "recipe_tasks",
+    "render",
+]

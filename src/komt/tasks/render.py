@@ -1,0 +1,146 @@
+"""Rows become examples: phrasing by a hash, preface by the passage, evidence located."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from komt.errors import DataError
+from komt.example import Evidence, Example, Message
+from komt.files import hash_of
+from komt.sources import Source, share_of
+from komt.tasks.jinja import always_shown, fields_of, fill
+from komt.tasks.task import Task, Template
+
+Row = dict[str, Any]
+
+
+class UnusableRow(DataError):
+    """A row that no example can be made of: `reason` is empty_prompt, empty_answer or unknown_label."""
+
+    def __init__(self, reason: str, what: str, where: str = "") -> None:
+        super().__init__(what, where=where)
+        self.reason = reason
+
+
+@lru_cache(maxsize=1)
+def prefaces() -> tuple[str, ...]:
+    """The ways of introducing a passage, shared by all tasks."""
+    return tuple(yaml.safe_load((Path(__file__).parent / "prefaces.yaml").read_text(encoding="utf-8")))
+
+
+def render(
+    task: Task, row: Row, seed: int, *, split: str = "train", template: Template | None = None
+) -> Example:
+    """One example of a row.
+
+    Args:
+        task: what is asked.
+        row: as `read_rows` gives it.
+        seed: with the task and the row's id it chooses the phrasing and the order of the choices.
+        split: where the row comes from.
+        template: a phrasing, instead of the chosen one.
+
+    Raises:
+        UnusableRow: an empty prompt field or answer, or a label that is none of the choices.
+        DataError: a template names a field that the row does not have.
+    """
+    template = template or choose_template(task, row, seed)
+    where = f"task {task.name}, template {template.id}"
+    choices, right = _choices(task, row, seed, where)
+    values = _values(task, row, choices, right)
+    prompt = fill(template.prompt, values, f"{where}, prompt").strip()
+    answer = fill(template.answer, values, f"{where}, answer").strip()
+    _check_filled(task, template, row, prompt, answer, where)
+    others = [str(text).strip() for text in row.get(task.references, ())] if task.references else []
+    source = task.rows_from
+    return Example(
+        id=f"{task.name}:{row['id']}",
+        task=task.name,
+        family=task.family,
+        kind=template.kind,
+        source=source.name,
+        licence=source.licence,
+        origin=source.origin,
+        split=split,
+        template=template.id,
+        group=str(row.get(task.group, "")) if task.group else "",
+        messages=(Message("user", prompt), Message("assistant", answer, supervised=True)),
+        references=tuple(dict.fromkeys([answer, *filter(None, others)])),
+        choices=tuple(choices),
+        answer_index=choices.index(right) if choices else None,
+        evidence=_evidence(task, row, prompt),
+        metadata=_metadata(source, row),
+    )
+
+
+def choose_template(task: Task, row: Row, seed: int) -> Template:
+    """The phrasing of a row: by weight, fixed by seed, task and row."""
+    point = share_of(["template", seed, task.name, row["id"]]) * sum(item.weight for item in task.templates)
+    for template in task.templates:
+        point -= template.weight
+        if point < 0:
+            return template
+    return task.templates[-1]
+
+
+def content_key(task: Task, row: Row) -> str:
+    """Hash of everything that the task's prompts may show of a row: equal for rows that ask the same."""
+    names = set().union(*(fields_of(template.prompt) for template in task.templates))
+    if any(template.kind == "passage_first" for template in task.templates):
+        names.add(task.passage)
+    return hash_of([task.name, *(" ".join(str(row.get(name, "")).split()) for name in sorted(names))])
+
+
+def _values(task: Task, row: Row, choices: list[str], right: str) -> Row:
+    given: Row = {"choices": choices, "choice": right}
+    if task.passage and task.passage in row:
+        passage = str(row[task.passage])
+        # By the passage, never by the task: examples of all tasks over one passage open alike.
+        at = (
+            share_of(["preface", row.get(task.group) or passage])
+            if task.group
+            else share_of(["preface", passage])
+        )
+        text = prefaces()[int(at * len(prefaces()))]
+        given["preface"] = fill(text, {"passage": passage}, "tasks/prefaces.yaml") + "\n\n"
+    return {**given, **row}
+
+
+def _choices(task: Task, row: Row, seed: int, where: str) -> tuple[list[str], str]:
+    """The words to choose from, in a seeded order, and the right one."""
+    if not task.choices:
+        return [], ""
+    label = str(row.get(task.label, "")).strip()
+    if label not in task.choices:
+        known = ", ".join(task.choices)
+        raise UnusableRow("unknown_label", f"the label '{label}' is none of: {known}", where)
+    words = list(task.choices.values())
+    order = sorted(words, key=lambda word: share_of(["choices", seed, task.name, row["id"], word]))
+    return order, task.choices[label]
+
+
+def _check_filled(task: Task, template: Template, row: Row, prompt: str, answer: str, where: str) -> None:
+    shown = always_shown(template.prompt) | ({task.passage} if template.kind == "passage_first" else set())
+    empty = sorted(name for name in shown if not str(row.get(name, "-")).strip())
+    if empty or not prompt:
+        raise UnusableRow("empty_prompt", f"the field '{(empty or ['?'])[0]}' of the prompt is empty", where)
+    if not answer:
+        raise UnusableRow("empty_answer", "the answer is empty", where)
+
+
+def _evidence(task: Task, row: Row, prompt: str) -> Evidence | None:
+    """Where the answer's span stands in the rendered user message."""
+    span = str(row.get(task.evidence, "")) if task.evidence else ""
+    passage_at = prompt.find(str(row.get(task.passage, ""))) if span else -1
+    if passage_at < 0:
+        return None
+    start = passage_at + int(row[f"{task.evidence}_start"])
+    return Evidence(0, start, start + len(span)) if prompt[start : start + len(span)] == span else None
+
+
+def _metadata(source: Source, row: Row) -> dict[str, Any]:
+    return {source.resplit_by: row[source.resplit_by]} if source.resplit_by in row else {}
