@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,12 @@ def tiny_tokenizer(kind: str = "bytes", vocabulary: int = 600) -> Any:
         vocab_size=vocabulary, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
     )
     tokenizer.train_from_iterator(_TEXT * 3, trainer)
+    # Byte tokens are plain vocabulary in real models; as special tokens decoding would leave them out.
+    parts = json.loads(tokenizer.to_str())
+    parts["added_tokens"] = [
+        token for token in parts["added_tokens"] if not token["content"].startswith("<0x")
+    ]
+    tokenizer = Tokenizer.from_str(json.dumps(parts))
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<pad>",
@@ -73,7 +80,7 @@ def tiny_model(family: str, vocabulary: int = 600, seed: int = 0) -> Any:
         "eos_token_id": 1,
         "bos_token_id": 2,
     }
-    names = {
+    names: dict[str, tuple[str, dict[str, Any]]] = {
         "llama": ("LlamaConfig", {}),
         "mistral": ("MistralConfig", {"sliding_window": 8}),
         "qwen3": ("Qwen3Config", {}),

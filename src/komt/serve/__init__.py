@@ -1,0 +1,1 @@
+"""Models in use: engines, the terminal chat."""
