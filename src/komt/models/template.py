@@ -62,7 +62,7 @@ def end_text(tokenizer: Any) -> str:
             f"the model's chat template ends an answer with {after!r}, which is no special token",
             cure="use a model whose template writes an end token after the assistant's turn",
         )
-    return max((special for special in specials if end.startswith(special)), key=len)
+    return max((str(special) for special in specials if end.startswith(special)), key=len)
 
 
 def end_token_id(tokenizer: Any) -> int:

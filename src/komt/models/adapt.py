@@ -1,0 +1,135 @@
+"""LoRA on a model, and models and adapters to folders that programs outside komt load as well."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+from komt import __version__
+from komt.errors import ModelError, UsageError, did_you_mean
+from komt.files import write_json
+from komt.models.quiet import quiet
+from komt.models.resolve import Place
+from komt.models.template import end_token_id
+from komt.recipe import LoraPart
+
+
+def attach_lora(model: Any, lora: LoraPart, seed: int) -> Any:
+    """Freeze a model and put fresh LoRA weights (fp32) on its linear layers; the same seed, the same weights.
+
+    Works on bases of any width, 4 and 8 bits included. With gradient checkpointing call the result's
+    `enable_input_require_grads()` as well: no base weight has a gradient.
+
+    Raises:
+        UsageError: a target that names no linear layer; the message lists those there are.
+    """
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    targets = lora.targets if isinstance(lora.targets, str) else tuple(lora.targets)
+    if targets != "all-linear":
+        targets = (targets,) if isinstance(targets, str) else targets
+        _check_targets(model, targets)
+    config = LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=targets if isinstance(targets, str) else sorted(targets),
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    model.requires_grad_(False)
+    with quiet(), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return get_peft_model(model, config, autocast_adapter_dtype=True)
+
+
+def linear_layers(model: Any) -> list[str]:
+    """Last names of the linear layers that LoRA can go on (`q_proj`, `down_proj`, …), the LM head apart."""
+    import torch
+
+    head = model.get_output_embeddings()
+    return sorted(
+        {
+            name.rpartition(".")[2]
+            for name, module in model.named_modules()
+            if isinstance(module, torch.nn.Linear) and module is not head
+        }
+    )
+
+
+def _check_targets(model: Any, targets: tuple[str, ...]) -> None:
+    known = linear_layers(model)
+    names = [name for name, _ in model.named_modules()]
+    for target in targets:
+        if not any(name == target or name.endswith(f".{target}") for name in names):
+            raise UsageError(
+                f"LoRA target '{target}' names no layer of the model{did_you_mean(target, known)}",
+                where="train.lora.targets",
+                cure=f"all-linear, or some of: {', '.join(known)}",
+            )
+
+
+def save_adapter(model: Any, tokenizer: Any, place: Place, folder: Path) -> None:
+    """Write an adapter with its tokenizer; PEFT alone loads it too. Same weights, same bytes.
+
+    Files are written into the folder one after another: callers stage the folder.
+
+    Args:
+        model: a PeftModel.
+        tokenizer: saved with its chat template.
+        place: of the base that the adapter belongs to.
+        folder: made when it is not there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with quiet():
+        model.save_pretrained(folder, save_embedding_layers=False)
+        tokenizer.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = str(place.folder.resolve())
+    for key, value in config.items():
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            config[key] = sorted(value)  # PEFT keeps sets: their order changes from process to process
+    write_json(folder / "adapter_config.json", dict(sorted(config.items())))
+    write_json(folder / "komt.json", _about(place))
+    make_readable(folder)
+
+
+def save_full(model: Any, tokenizer: Any, place: Place, folder: Path) -> None:
+    """Write a whole model (not in 4 or 8 bits) as a plain model folder; callers stage the folder.
+
+    Raises:
+        ModelError: the weights are quantised: saved so, the tuning would be rounded away.
+    """
+    if getattr(model, "quantization_method", None) is not None or hasattr(model, "peft_config"):
+        raise ModelError(
+            "only a plain model in 16 or 32 bits can be saved whole",
+            cure="merge the adapter into the base in 16 or 32 bits first",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    model.generation_config.eos_token_id = end_token_id(tokenizer)
+    with quiet():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    write_json(folder / "komt.json", _about(place))
+    make_readable(folder)
+
+
+def _about(place: Place) -> dict[str, str]:
+    return {
+        "base": place.base or str(place.folder),
+        "base_revision": place.base_revision,
+        "licence": place.licence,
+        "komt": __version__,
+    }
+
+
+def make_readable(folder: Path) -> None:
+    """Give files the permissions of their folder (not to run): safetensors come readable to the owner only."""
+    mode = stat.S_IMODE(folder.stat().st_mode) & 0o666
+    for path in folder.iterdir():
+        if path.is_file():
+            path.chmod(mode)

@@ -1,0 +1,152 @@
+"""From a Place to a tokenizer and a model in memory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from komt.errors import KomtError, ModelError, need
+from komt.models.quiet import quiet
+from komt.models.resolve import Place
+from komt.models.template import ensure_template
+
+# Tokens that some models hold for padding without naming them so; never an end token.
+_PADS = ("<pad>", "[PAD]", "<|pad|>", "<|finetune_right_pad_id|>", "<|endoftext|>", "<unk>")
+
+
+def load_tokenizer(place: Place) -> Any:
+    """The tokenizer, with a chat template, a padding token and padding on the left.
+
+    An adapter's own tokenizer goes first: it holds the template the adapter was trained with.
+
+    Raises:
+        ModelError: the tokenizer cannot be read, or has no end token.
+    """
+    from transformers import AutoTokenizer
+
+    folder = place.folder
+    own = place.adapter is not None and (place.adapter / "tokenizer_config.json").is_file()
+    if own and place.adapter is not None:
+        folder = place.adapter
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder, trust_remote_code=place.remote_code, local_files_only=True
+            )
+    except Exception as error:
+        raise _unreadable("tokenizer", folder, error) from error
+    if place.template and not own:
+        tokenizer.chat_template = place.template
+    ensure_template(tokenizer)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = _pad_token(tokenizer)
+    tokenizer.padding_side = "left"
+    return tokenizer
+
+
+def _pad_token(tokenizer: Any) -> str:
+    """A token of the vocabulary other than the end token; that one, if there is no other."""
+    known = tokenizer.get_vocab()
+    return next(
+        (pad for pad in _PADS if pad in known and pad != tokenizer.eos_token), str(tokenizer.eos_token)
+    )
+
+
+def load_model(
+    place: Place, bits: Literal[4, 8, 16, 32] = 16, *, adapter: bool = True, trainable: bool = False
+) -> Any:
+    """The model in eval mode, on the GPU of this process if there is one.
+
+    Args:
+        place: from `resolve`.
+        bits: how the base's weights are held: 32 (fp32), 16 (bf16), 8 (int8) or 4 (NF4, twice quantised); with
+            4 and 8 bits the rest of the model computes in bf16.
+        adapter: put the place's adapter on the base (a PeftModel).
+        trainable: whether the adapter's weights, and of a bare base all weights, get gradients.
+
+    Raises:
+        MissingExtra: 4 or 8 bits without bitsandbytes.
+        ModelError: the weights cannot be loaded.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if bits not in {4, 8, 16, 32}:
+        raise ModelError(f"weights cannot be held in {bits} bits", cure="bits is 4, 8, 16 or 32")
+    options: dict[str, Any] = {"dtype": torch.float32 if bits == 32 else torch.bfloat16}
+    with quiet():
+        if bits in {4, 8}:
+            options["quantization_config"] = _quantisation(bits)
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                place.folder,
+                attn_implementation="sdpa",
+                use_safetensors=True,
+                trust_remote_code=place.remote_code,
+                local_files_only=True,
+                device_map={"": _device()},
+                **options,
+            )
+        except KomtError:
+            raise
+        except Exception as error:
+            raise _unreadable("model", place.folder, error) from error
+        if bits == 4:
+            keep_weights_unpacked(model)
+        wants_adapter = adapter and place.adapter is not None
+        model.requires_grad_(trainable and not wants_adapter and bits > 8)
+        return _with_adapter(model, place, trainable) if wants_adapter else model
+
+
+def _quantisation(bits: int) -> Any:
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    need("bitsandbytes", "quant")
+    if bits == 8:
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+
+
+def keep_weights_unpacked(model: Any) -> None:
+    """Stop 4-bit layers from repacking themselves on AVX-512-bf16 CPUs when evaluated.
+
+    bitsandbytes repacks for its inference kernel in the first evaluation pass; the gradients of every later
+    training step then vanish without an error.
+    """
+    import bitsandbytes
+
+    for module in model.modules():
+        if isinstance(module, bitsandbytes.nn.Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _with_adapter(model: Any, place: Place, trainable: bool) -> Any:
+    from peft import PeftModel
+
+    try:
+        tuned = PeftModel.from_pretrained(model, str(place.adapter), is_trainable=trainable)
+    except Exception as error:
+        raise _unreadable("adapter", place.adapter, error) from error
+    return tuned.eval()
+
+
+def _device() -> str:
+    import torch
+
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+
+
+def _unreadable(what: str, folder: Path | None, error: Exception) -> ModelError:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ModelError(
+        f"the {what} cannot be loaded: {lines[0] if lines else type(error).__name__}",
+        where=str(folder),
+        cure="check that the files belong together and that this transformers version knows the model",
+    )
