@@ -10,8 +10,8 @@ from typing import Any
 from komt import __version__
 from komt.errors import ModelError, UsageError, did_you_mean
 from komt.files import write_json
+from komt.models.place import Place
 from komt.models.quiet import quiet
-from komt.models.resolve import Place
 from komt.models.template import end_token_id
 from komt.recipe import LoraPart
 
@@ -128,7 +128,7 @@ def _about(place: Place) -> dict[str, str]:
 
 
 def make_readable(folder: Path) -> None:
-    """Give files the permissions of their folder (not to run): safetensors come readable to the owner only."""
+    """Give files their folder's permissions (not to run): safetensors come readable to the owner only."""
     mode = stat.S_IMODE(folder.stat().st_mode) & 0o666
     for path in folder.iterdir():
         if path.is_file():

@@ -1,4 +1,4 @@
-"""Models on the Hugging Face hub: fetched into its usual cache, safetensors only; every failure one clear sentence."""
+"""Models on the Hugging Face hub: fetched into its cache, safetensors only, or one clear sentence why not."""
 
 from __future__ import annotations
 
@@ -24,33 +24,27 @@ def fetch(name: str, remote_code: bool = False) -> Path:
         ModelError: unreachable, not found, or not allowed: what to do in each case.
     """
     from huggingface_hub import errors, snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
 
     wanted = [*_WANTED, "*.py"] if remote_code else _WANTED
     try:
         return Path(snapshot_download(name, allow_patterns=wanted, ignore_patterns=_UNWANTED))
-    except GatedRepoError as error:
+    except errors.GatedRepoError as error:
         raise ModelError(
             f"the hub gives '{name}' only to people who have accepted its terms",
             cure=f"accept them at https://huggingface.co/{name}, then: hf auth login",
         ) from error
-    except RepositoryNotFoundError as error:
+    except errors.RepositoryNotFoundError as error:
         raise ModelError(
             f"there is no folder '{name}' here, and no model of that name on the hub (or it is private)",
             cure="check the spelling; for a private model: hf auth login",
         ) from error
-    except (LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
         raise ModelError(
-            f"there is no folder '{name}' here, the hub cannot be reached, and its cache does not hold '{name}'",
+            f"there is no folder '{name}' here, the hub cannot be reached, and its cache does not hold it",
             cure=f"on a machine with network: hf download {name} --local-dir {name.partition('/')[2]}; "
             "copy the folder here and give its path as the model",
         ) from error
-    except HfHubHTTPError as error:
+    except errors.HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "no"
         cure = "hf auth login" if status in {401, 403} else "try again later, or give a folder"
         raise ModelError(f"the hub refused '{name}' (HTTP status {status})", cure=cure) from error

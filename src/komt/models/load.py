@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from komt.errors import KomtError, ModelError, need
+from komt.models.adapt import attach_lora, save_adapter, save_full
+from komt.models.place import Place
 from komt.models.quiet import quiet
-from komt.models.resolve import Place
 from komt.models.template import ensure_template
+
+__all__ = ["attach_lora", "load_model", "load_tokenizer", "save_adapter", "save_full"]
 
 # Tokens that some models hold for padding without naming them so; never an end token.
 _PADS = ("<pad>", "[PAD]", "<|pad|>", "<|finetune_right_pad_id|>", "<|endoftext|>", "<unk>")
@@ -60,8 +63,8 @@ def load_model(
 
     Args:
         place: from `resolve`.
-        bits: how the base's weights are held: 32 (fp32), 16 (bf16), 8 (int8) or 4 (NF4, twice quantised); with
-            4 and 8 bits the rest of the model computes in bf16.
+        bits: how the base's weights are held: 32 (fp32), 16 (bf16), 8 (int8) or 4 (NF4, doubly quantised);
+            with 4 and 8 bits the rest of the model computes in bf16.
         adapter: put the place's adapter on the base (a PeftModel).
         trainable: whether the adapter's weights, and of a bare base all weights, get gradients.
 

@@ -3,59 +3,21 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 
 from komt.errors import ModelError, UsageError, did_you_mean
-from komt.files import hash_of, sha256
 from komt.models.catalog import CATALOG
 from komt.models.check import check_model_folder, check_weights, licence_of, read_json
 from komt.models.embedded import converted_folder
 from komt.models.hub import HUB_ID, fetch
+from komt.models.place import Place
+
+__all__ = ["Place", "resolve"]
 
 _TAKES = (
     "a model is a catalogue name ({names}), a folder (model, adapter or run), or a hub id such as org/name"
 )
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a model lies.
-
-    Attributes:
-        name: what the user said.
-        kind: "base", or "adapter" for a base with an adapter on it.
-        folder: the base model's folder.
-        adapter: the adapter's folder, or None.
-        licence: as the catalogue, komt.json or the model card says, or "".
-        base: how the base is named in `komt.json`: catalogue name, hub id or absolute folder.
-        commit: hub commit or catalogue checksum of the base, or "" (its files are hashed when asked).
-        template: chat template that the catalogue prescribes, or "".
-        remote_code: whether the model's own Python code may run.
-    """
-
-    name: str
-    kind: str
-    folder: Path
-    adapter: Path | None
-    licence: str
-    base: str = ""
-    commit: str = ""
-    template: str = ""
-    remote_code: bool = False
-
-    @cached_property
-    def base_revision(self) -> str:
-        """Hub commit, catalogue checksum, or hash of the base folder's files."""
-        return self.commit or _content_hash(self.folder)
-
-    @cached_property
-    def revision(self) -> str:
-        """Changes whenever base or adapter do: hash of both; for a base alone its own revision."""
-        if self.adapter is None:
-            return self.base_revision
-        return hash_of([self.base_revision, _content_hash(self.adapter)])
 
 
 def resolve(name: str, *, remote_code: bool = False) -> Place:
@@ -125,9 +87,12 @@ def _inside_run(folder: Path) -> Path:
 def _from_adapter(name: str, folder: Path, remote_code: bool) -> Place:
     config = read_json(folder / "adapter_config.json")
     check_weights(folder, "adapter_model")
-    named, key = read_json(folder / "komt.json").get("base") if (folder / "komt.json").is_file() else None, ""
-    base, key = (named, "komt.json, base") if named else (config.get("base_model_name_or_path"), key)
-    where = f"{folder}/{key or 'adapter_config.json, base_model_name_or_path'}"
+    base, where = (
+        config.get("base_model_name_or_path"),
+        f"{folder}/adapter_config.json, base_model_name_or_path",
+    )
+    if (folder / "komt.json").is_file() and (named := read_json(folder / "komt.json").get("base")):
+        base, where = named, f"{folder}/komt.json, base"
     if not base:
         raise ModelError("the adapter does not say which base model it belongs to", where=where)
     try:
@@ -141,13 +106,3 @@ def _from_adapter(name: str, folder: Path, remote_code: bool) -> Place:
     return replace(
         place, name=name, kind="adapter", adapter=folder, licence=licence_of(folder) or place.licence
     )
-
-
-def _content_hash(folder: Path) -> str:
-    """Hash of the files that decide what a model answers: weights, configuration, tokenizer, template."""
-    parts = [
-        (path.name, sha256(path))
-        for path in sorted(folder.iterdir())
-        if path.suffix in {".safetensors", ".json", ".jinja", ".model"} and path.name != "komt.json"
-    ]
-    return hash_of(parts)
