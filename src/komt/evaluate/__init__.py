@@ -1,0 +1,6 @@
+"""How good answers are: metrics, intervals, score tables."""
+
+from komt.evaluate.run import Answered, gain_of, score, scores_of, write_answers, write_scores
+from komt.evaluate.table import table
+
+__all__ = ["Answered", "gain_of", "score", "scores_of", "table", "write_answers", "write_scores"]
