@@ -37,10 +37,11 @@ def read_rows(source: Source, split: str, *, resplit: bool = False) -> Iterator[
             f"the source '{source.name}' has no split '{split}'", cure=f"it has: {', '.join(source.splits)}"
         )
     seen: Counter[str] = Counter()
+    held = _held(source) if source.hold_out else frozenset()
     for file in files:
         for item in _read_file(source, file):
             values = item.values if isinstance(item, Row) else item.row
-            if part and part != (_side(source, values) if divided else _held(source, values)):
+            if part and part != (_side(source, values) if divided else _own_side(values, held)):
                 continue
             yield _identified(item, file, seen) if isinstance(item, Row) else item
 
@@ -96,8 +97,17 @@ def _side(source: Source, values: dict[str, Any]) -> str:
     return RESPLIT if held else "train"
 
 
-def _held(source: Source, values: dict[str, Any]) -> str:
-    return "test" if share_of([_HOLD_OUT_SALT, values]) < source.hold_out else "train"
+def _own_side(values: dict[str, Any], held: frozenset[float]) -> str:
+    return "test" if share_of([_HOLD_OUT_SALT, values]) in held else "train"
+
+
+def _held(source: Source) -> frozenset[float]:
+    """Hashes of the rows of an own file that are held out: its share of the different rows, at least one."""
+    items = [item for file in source.files for item in _read_file(source, file)]
+    rows = (item.values if isinstance(item, Row) else item.row for item in items)
+    hashes = sorted({share_of([_HOLD_OUT_SALT, row]) for row in rows})
+    count = max(1, round(source.hold_out * len(hashes))) if len(hashes) > 1 else 0
+    return frozenset(hashes[:count])
 
 
 def share_of(value: Any) -> float:

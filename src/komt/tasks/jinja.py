@@ -13,7 +13,7 @@ from komt.errors import DataError, did_you_mean
 from komt.korean import josa
 
 ENVIRONMENT = ImmutableSandboxedEnvironment(
-    undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, trim_blocks=True
+    undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
 )
 ENVIRONMENT.filters["josa"] = josa
 GIVEN = frozenset({"preface", "choices", "choice", "row"})
