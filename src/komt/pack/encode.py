@@ -13,6 +13,9 @@ from komt.errors import ModelError
 from komt.example import Example, Message
 from komt.models.template import end_text, render
 
+# Tried in turn; the prompt of komt's template ends in the first.
+_ANCHORS = ("\n", "0", "\u00a7", "\ud7a3")
+
 
 @dataclass(frozen=True, slots=True)
 class TokenSequence:
@@ -89,9 +92,18 @@ def encode_answers(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     """Ids of texts that continue a prompt: no BOS, and no dummy space of SentencePiece in front."""
     if not _adds_dummy_space(tokenizer):
         return _ids(tokenizer, texts)
-    # A newline in front takes the dummy space upon itself; both are then cut away.
-    anchor = _ids(tokenizer, ["\n"])[0]
-    return [ids[len(anchor) :] for ids in _ids(tokenizer, ["\n" + text for text in texts])]
+    # A character in front takes the dummy space upon itself; both are then cut away. A vocabulary may hold a
+    # token that joins that character to the text: the next one is tried.
+    found: list[list[int] | None] = [None] * len(texts)
+    for anchor in _ANCHORS:
+        before = _ids(tokenizer, [anchor])[0]
+        left = [place for place, ids in enumerate(found) if ids is None]
+        for place, joined in zip(left, _ids(tokenizer, [anchor + texts[i] for i in left]), strict=True):
+            found[place] = joined[len(before) :] if joined[: len(before)] == before else None
+    if None in found:
+        text = texts[found.index(None)]
+        raise ModelError(f"the tokenizer cannot encode {text[:20]!r} apart from what stands before it")
+    return [ids for ids in found if ids is not None]
 
 
 def _encode_prompts(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:

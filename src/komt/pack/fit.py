@@ -15,7 +15,9 @@ Fit = Callable[[Example], tuple[Example | None, str]]
 _BREAKS = " \n"
 
 
-def make_fit(tokenizer: Any, limit: int, over_long: Literal["shorten", "drop", "error"], reserve: int = 0) -> Fit:
+def make_fit(
+    tokenizer: Any, limit: int, over_long: Literal["shorten", "drop", "error"], reserve: int = 0
+) -> Fit:
     """A function that returns an example that fits, or None, with the reason ("", "shortened", "over_long").
 
     Args:
@@ -47,7 +49,7 @@ def _tokens(tokenizer: Any, example: Example, reserve: int) -> int:
 
 
 def _shortened(tokenizer: Any, example: Example, limit: int, reserve: int) -> Example | None:
-    """Keep as much of the passage around the evidence as fits, by bisection; None if even that is too long."""
+    """Keep as much of the passage around the evidence as fits, by bisection; None if nothing would stay."""
     span = example.metadata.get("passage")
     if not span:
         return None
@@ -60,7 +62,7 @@ def _shortened(tokenizer: Any, example: Example, limit: int, reserve: int) -> Ex
             low, best = middle + 1, candidate
         else:
             high = middle - 1
-    return best
+    return best if best and best.metadata["passage"][2] > start else None
 
 
 def _keep(example: Example, place: int, start: int, end: int, budget: int) -> Example:

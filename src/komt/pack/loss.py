@@ -24,7 +24,7 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target_rows: Tensor, targets: Tensor) -> Tensor:
         step = max(1, _CHUNK_ELEMENTS // logits.shape[1])
-        log_sums = torch.cat([chunk.float().logsumexp(1) for chunk in logits.split(step)])
+        log_sums = torch.cat([chunk.float().logsumexp(1) for chunk in torch.split(logits, step)])
         ctx.save_for_backward(logits, log_sums, target_rows, targets)
         return log_sums[target_rows] - logits[target_rows, targets].float()
 
@@ -51,7 +51,8 @@ def forward_rows(model: Any, batch: Batch) -> Tensor:
 
     Scaling and soft caps stay the model's business (`logits_to_keep` with a tensor of row numbers).
     """
-    masks = attention_masks(model.config, trie_visibility(batch.ends), batch.positions[0], batch.positions[0])
+    config = getattr(model, "module", model).config  # under DDP the model stands inside a wrapper
+    masks = attention_masks(config, trie_visibility(batch.ends), batch.positions[0], batch.positions[0])
     output = model(
         input_ids=batch.ids,
         position_ids=batch.positions,
@@ -64,7 +65,8 @@ def forward_rows(model: Any, batch: Batch) -> Tensor:
 
 def target_losses(model: Any, batch: Batch) -> Tensor:
     """Negative log-likelihood of each target in nats, (N,), unweighted."""
-    return cast(Tensor, _CrossEntropy.apply(forward_rows(model, batch), batch.target_rows, batch.targets))
+    logits = forward_rows(model, batch)
+    return cast(Tensor, _CrossEntropy.apply(logits, batch.target_rows, batch.targets))  # type: ignore[no-untyped-call]
 
 
 def loss(model: Any, batch: Batch) -> Tensor:

@@ -50,8 +50,8 @@ def attention_masks(config: Any, visible: Tensor, queries: Tensor, keys: Tensor)
             f"layers of type {', '.join(sorted(unknown))} cannot be confined by an attention mask"
         )
     full = visible[None, None]
-    uses_window = window and (_WINDOWED in kinds if kinds else getattr(config, "use_sliding_window", True))
-    if not uses_window:
+    slides = _WINDOWED in kinds if kinds else getattr(config, "use_sliding_window", True)
+    if not window or not slides:
         return full
     windowed = full & (queries[:, None] - keys[None, :] < window)
     return {_FULL: full, _WINDOWED: windowed} if kinds else windowed

@@ -66,7 +66,7 @@ def probe(model: Any) -> Parity:
                 reason = f"not {way}: {str(failure).splitlines()[0]}"
                 continue
             if error <= allowed:
-                return Parity(way, error, allowed, reason)  # type: ignore[arg-type]
+                return Parity(way, error, allowed, reason)
             reason = f"not {way}: losses differ by {error:.1e}"
     return Parity("single", 0.0, allowed, reason)
 
