@@ -15,6 +15,10 @@ _HANGUL_FIRST, _HANGUL_LAST, _FINALS, _RIEUL = 0xAC00, 0xD7A3, 28, 8
 _DIGIT_FINALS = dict(zip("0123456789", (21, 8, 0, 16, 0, 0, 1, 8, 8, 0), strict=True))
 _LETTER_FINALS = {"l": 8, "m": 16, "n": 4, "r": 8}
 # Zeros of a round number are read as 십, 백, 천 … whose finals are ㅂ, ㄱ, ㄴ: consonants, none of them ㄹ.
+_GLOSS = re.compile(r"(.*\w[^\w()（）]*)[(（][^()（）]*[)）]([^\w()（）]*)", re.DOTALL)
+# Units after a number are read out: 미터 and 리터 end in a vowel, 그램 in ㅁ.
+_UNIT = re.compile(r"[0-9]\s?([kcm]?m|[km]?g|m?l)$", re.IGNORECASE)
+_UNIT_FINALS = {"m": 0, "l": 0, "g": 16}
 _CLOSING = "\"'”’」』》〉)]}>.,!?…·* "
 
 PAIRS = {
@@ -52,18 +56,27 @@ def nfc(value: Any) -> Any:
 def final_consonant(word: str) -> int:
     """Index of the final consonant sounded at the end of a word (0: it ends in a vowel, 8: in ㄹ).
 
-    Closing quotes, brackets and punctuation are looked through; a bracketed gloss is part of the word.
+    Closing quotes, brackets and punctuation are looked through; a gloss in round brackets after the word
+    is passed over, as the rules of Korean spelling have it: 안중근(安重根)이, 바이칼호(Lake Baikal)가.
     """
-    word = unicodedata.normalize("NFC", word).rstrip(_CLOSING)
+    word = _without_gloss(unicodedata.normalize("NFC", word)).rstrip(_CLOSING)
     if not word:
         return 0
     last = word[-1]
     if _HANGUL_FIRST <= ord(last) <= _HANGUL_LAST:
         return (ord(last) - _HANGUL_FIRST) % _FINALS
+    if unit := _UNIT.search(word):
+        return _UNIT_FINALS[unit.group(1).lower()[-1]]
     if last in _DIGIT_FINALS:
         # A round number ends in 십, 백, 천, 만: any consonant but ㄹ serves.
         return 17 if re.search(r"[1-9][0-9,]*0$", word) else _DIGIT_FINALS[last]
     return _LETTER_FINALS.get(last.lower(), 0)
+
+
+def _without_gloss(word: str) -> str:
+    while match := _GLOSS.fullmatch(word):
+        word = match.group(1)
+    return word
 
 
 def josa(word: str, pair: str) -> str:

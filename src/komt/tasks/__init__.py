@@ -1,8 +1,9 @@
 """What is asked. ADD A TASK: one YAML in `catalog/`."""
 
+from komt.tasks.own import load_task, own_tasks, recipe_tasks
 from komt.tasks.render import UnusableRow, choose_template, content_key, prefaces, render
 from komt.tasks.shots import few_shot
-from komt.tasks.task import TASKS, Task, Template, load_task, own_tasks, recipe_tasks
+from komt.tasks.task import TASKS, Task, Template
 
 __all__ = [
     "TASKS",

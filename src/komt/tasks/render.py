@@ -114,7 +114,14 @@ def _choices(task: Task, row: Row, seed: int, where: str) -> tuple[list[str], st
     """The words to choose from, in a seeded order, and the right one."""
     if not task.choices:
         return [], ""
-    label = str(row.get(task.label, "")).strip()
+    if task.label not in row:
+        # An own file's template names the column itself, and says so better.
+        if task.inline:
+            return [], ""
+        raise DataError(f"the rows have no field '{task.label}' for the label", where=where)
+    label = str(row[task.label]).strip()
+    if not label:
+        raise UnusableRow("empty_answer", "the label is empty", where)
     if label not in task.choices:
         known = ", ".join(task.choices)
         raise UnusableRow("unknown_label", f"the label '{label}' is none of: {known}", where)

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from komt.errors import UsageError
-from komt.recipe import FilePart, Part, Recipe, Words, parse_part
+from komt.recipe import Part, Words, parse_part
 from komt.registry import Registry
-from komt.sources import RESPLIT, Source, SourceFile, load_source, redivided
+from komt.sources import RESPLIT, Source, load_source, redivided
 from komt.sources.source import read_yaml
 
 Kind = Literal["plain", "options", "closed_book", "passage_first", "instruction_first", "inverted"]
@@ -98,16 +98,6 @@ class Task(Part):
         return self.evaluate or ("test" if "test" in source.splits else "dev")
 
 
-def load_task(name: str, recipe: Recipe | None = None) -> Task:
-    """A task of the catalogue, of a plugin, or of a recipe's own files.
-
-    Raises:
-        UsageError: unknown name, or all mistakes of its file at once.
-    """
-    own = own_tasks(recipe) if recipe else {}
-    return own[name] if name in own else TASKS.get(name)
-
-
 def read_task_file(path: Path) -> Task:
     """A task from its YAML file; `like: other` takes over everything that is not given."""
     values = {"name": path.stem, **_with_likes(path)}
@@ -130,46 +120,3 @@ def _with_likes(path: Path, seen: tuple[str, ...] = ()) -> dict[str, Any]:
 
 TASKS: Registry[Task] = Registry("task", "komt.tasks")
 TASKS.add_folder(CATALOG, read_task_file)
-
-
-def own_tasks(recipe: Recipe) -> dict[str, Task]:
-    """The tasks that a recipe's own files make, by name (default: the file's stem)."""
-    made: dict[str, Task] = {}
-    for part in recipe.data.files:
-        task = _own_task(part)
-        if task.name in made or task.name in TASKS:
-            raise UsageError(
-                f"two tasks are called '{task.name}'", where=part.path, cure="give the file another `name:`"
-            )
-        made[task.name] = task
-    return made
-
-
-def recipe_tasks(recipe: Recipe) -> dict[str, Task]:
-    """Every task that a recipe trains on: those of data.tasks, then its own files."""
-    return {**{name: load_task(name) for name in recipe.data.tasks}, **own_tasks(recipe)}
-
-
-def _own_task(part: FilePart) -> Task:
-    path = Path(part.path).expanduser().resolve()
-    name = part.name or unicodedata.normalize("NFC", path.stem)
-    source = Source(
-        name=name,
-        title=path.name,
-        licence="own",
-        origin="native",
-        reader={"format": "auto", "table": part.format, "encoding": part.encoding},
-        files=(SourceFile(path=str(path), split="train"),),
-        hold_out=part.evaluate,
-    )
-    template = Template(id="own", kind="plain", prompt=part.prompt, answer=part.answer)
-    return Task(
-        name=name,
-        family="own",
-        source=name,
-        passage="",
-        templates=(template,),
-        metrics=part.metrics,
-        evaluate="test",
-        inline=source,
-    )

@@ -1,0 +1,108 @@
+"""Tasks by name: those of the catalogue, and those that a recipe's own files make."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+from pathlib import Path
+
+from komt.errors import UsageError
+from komt.korean import nfc
+from komt.recipe import FilePart, Recipe
+from komt.sources import Source, SourceFile, file_hash
+from komt.sources.readers import auto
+from komt.tasks.jinja import fields_of, fill
+from komt.tasks.task import TASKS, Task, Template
+
+_OVER_CHOICES = {"accuracy", "macro_f1"}
+_MOST_LABELS = 200
+
+
+def load_task(name: str, recipe: Recipe | None = None) -> Task:
+    """A task of the catalogue, of a plugin, or of a recipe's own files.
+
+    Raises:
+        UsageError: unknown name, or all mistakes of its file at once.
+    """
+    own = own_tasks(recipe) if recipe else {}
+    return own[name] if name in own else TASKS.get(name)
+
+
+def recipe_tasks(recipe: Recipe) -> dict[str, Task]:
+    """Every task that a recipe trains on: those of data.tasks, then its own files."""
+    return {**{name: load_task(name) for name in recipe.data.tasks}, **own_tasks(recipe)}
+
+
+def own_tasks(recipe: Recipe) -> dict[str, Task]:
+    """The tasks that a recipe's own files make, by name (default: the file's stem).
+
+    Raises:
+        UsageError: two tasks of one name; accuracy asked for where the answer is no label.
+        DataError: accuracy asked for, and the file cannot be read for its labels.
+    """
+    made: dict[str, Task] = {}
+    for part in recipe.data.files:
+        task = _own_task(part)
+        if task.name in made or task.name in TASKS:
+            raise UsageError(
+                f"two tasks are called '{task.name}'", where=part.path, cure="give the file another `name:`"
+            )
+        made[task.name] = task
+    return made
+
+
+def _own_task(part: FilePart) -> Task:
+    path = Path(part.path).expanduser().resolve()
+    name = part.name or unicodedata.normalize("NFC", path.stem)
+    source = Source(
+        name=name,
+        title=path.name,
+        licence="own",
+        origin="native",
+        reader={"format": "auto", "table": part.format, "encoding": part.encoding},
+        files=(SourceFile(path=str(path), split="train"),),
+        hold_out=part.evaluate,
+    )
+    template = Template(id="own", kind="plain", prompt=part.prompt, answer=part.answer)
+    label, choices = _choices(part, path, template)
+    return Task(
+        name=name,
+        family="own",
+        source=name,
+        passage="",
+        label=label,
+        choices=choices,
+        templates=(template,),
+        metrics=part.metrics,
+        evaluate="test",
+        inline=source,
+    )
+
+
+def _choices(part: FilePart, path: Path, template: Template) -> tuple[str, dict[str, str]]:
+    """The label column and its labels, each with the answer it makes, where a metric counts over choices."""
+    if not _OVER_CHOICES.intersection(part.metrics):
+        return "", {}
+    where = f"data.files: {part.path}"
+    fields = sorted(fields_of(template.answer))
+    if len(fields) != 1:
+        raise UsageError(
+            f"accuracy and macro_f1 need an answer that is one label column, not {template.answer!r}",
+            where=where,
+            cure="answer with one column, or use metrics: [exact_match, f1]",
+        )
+    labels = _labels(path, file_hash(path), fields[0], part.format, part.encoding) if path.is_file() else ()
+    if len(labels) > _MOST_LABELS:
+        raise UsageError(
+            f"accuracy and macro_f1 need a label column; '{fields[0]}' has {len(labels):,} different values",
+            where=where,
+            cure="use metrics: [exact_match, f1]",
+        )
+    return fields[0], {label: fill(template.answer, {fields[0]: label}, where).strip() for label in labels}
+
+
+@lru_cache(maxsize=64)
+def _labels(path: Path, _hash: str, column: str, table: str, encoding: str) -> tuple[str, ...]:
+    options = auto.Options.model_validate({"table": table, "encoding": encoding})
+    found = {str(nfc(row.values.get(column, ""))).strip() for row in auto.read(path, options)}
+    return tuple(sorted(found - {""}))
