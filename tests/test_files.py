@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from komt.errors import DataError
+from komt.files import hash_of, read_text, sniff_encoding, staged_folder, write_atomic
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949", "utf-16"])
+def test_korean_text_is_read_in_any_usual_encoding(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "글.txt"
+    path.write_bytes("한글 텍스트입니다".encode(encoding))
+    assert read_text(path) == "한글 텍스트입니다"
+
+
+def test_bytes_that_are_no_korean_text_have_no_encoding() -> None:
+    assert sniff_encoding(b"\xff\x00\xff") == ""
+
+
+def test_undecodable_bytes_are_named_with_their_place(tmp_path: Path) -> None:
+    path = tmp_path / "broken"
+    path.write_bytes(b"abc\xff\xff")
+    with pytest.raises(DataError, match="0xff") as error:
+        read_text(path)
+    assert "byte 3" in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"  \n"])
+def test_an_empty_file_is_an_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(DataError, match="empty"):
+        read_text(tmp_path / "x")
+
+
+def test_a_hash_does_not_depend_on_the_order_of_keys() -> None:
+    assert hash_of({"a": 1, "b": [1, 2]}) == hash_of({"b": [1, 2], "a": 1})
+    assert hash_of([1, 2]) != hash_of([2, 1])
+
+
+def test_a_failed_build_leaves_the_former_folder(tmp_path: Path) -> None:
+    target = tmp_path / "data"
+    with staged_folder(target) as staged:
+        (staged / "x").write_text("old")
+    with pytest.raises(RuntimeError), staged_folder(target) as staged:
+        (staged / "x").write_text("half")
+        raise RuntimeError
+    assert (target / "x").read_text() == "old"
+    assert os.listdir(tmp_path) == ["data"]
+
+
+def test_an_atomic_write_replaces_the_file(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "a" / "b", "one")
+    write_atomic(tmp_path / "a" / "b", "two")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+    assert (tmp_path / "a" / "b").read_text() == "two"

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from komt.errors import UsageError
+from komt.recipe import SHIPPED, load_recipe, shipped_recipes
+from komt.tasks import load_task, recipe_tasks
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_every_shipped_recipe_loads_and_opens_with_its_command(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert (SHIPPED / f"{name}.yaml").read_text(encoding="utf-8").startswith(f"# komt run {name}")
+    assert set(recipe.evaluate.tasks) <= set(recipe_tasks(recipe))
+
+
+def test_the_published_lora_settings_are_the_defaults() -> None:
+    lora = load_recipe("korquad").train.lora
+    assert (lora.r, lora.alpha, lora.dropout) == (8, 32, 0.05)
+
+
+def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.yaml", "name: r\ndata: {taks: {}, over_long: cut}\ntrain: {lora: {rank: 4}}\n")
+    with pytest.raises(UsageError) as error:
+        load_recipe(path)
+    text = str(error.value)
+    assert "3 mistakes in the recipe" in text
+    assert "data.taks: unknown key; did you mean 'tasks'?" in text
+    assert "data.over_long:" in text
+    assert "train.lora.rank: unknown key" in text
+
+
+def test_overrides_are_yaml_and_reach_into_task_names() -> None:
+    recipe = load_recipe("korquad", ["data.tasks.korquad.qa.cap=7", "train.lr=1e-4", "evaluate.limit=null"])
+    assert recipe.data.tasks["korquad.qa"].cap == 7
+    assert recipe.train.lr == 1e-4
+    assert recipe.evaluate.limit is None
+
+
+@pytest.mark.parametrize("override", ["novalue", "=3", "name.x=1", "seed=[1"])
+def test_a_wrong_override_is_a_usage_error(override: str) -> None:
+    with pytest.raises(UsageError):
+        load_recipe("sample", [override])
+
+
+def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean 'korquad'"):
+        load_recipe("korqaud")
+
+
+def test_broken_yaml_is_named_with_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.yaml", "name: r\ndata: {tasks: {}\n")
+    with pytest.raises(UsageError, match="not valid YAML") as error:
+        load_recipe(path)
+    assert "r.yaml, line" in error.value.where
+
+
+def test_paths_of_own_files_start_at_the_recipe(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "r.yaml", "name: r\ndata: {files: [{path: a.csv, prompt: '{{x}}', answer: '{{y}}'}]}\n"
+    )
+    recipe = load_recipe(path)
+    assert recipe.data.files[0].path == str((tmp_path / "a.csv").resolve())
+    assert load_task("a", recipe).name == "a"
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    file = "{path: a.csv, prompt: '{{x}}', answer: '{{y}}'}"
+    path = write(tmp_path / "r.yaml", f"name: r\ndata: {{files: [{file}, {file}]}}\n")
+    with pytest.raises(UsageError, match="two tasks are called 'a'"):
+        recipe_tasks(load_recipe(path))
