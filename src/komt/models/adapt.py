@@ -26,7 +26,9 @@ def attach_lora(model: Any, lora: LoraPart, seed: int) -> Any:
         UsageError: a target that names no linear layer; the message lists those there are.
     """
     import torch
-    from peft import LoraConfig, get_peft_model
+
+    with quiet():
+        from peft import LoraConfig, get_peft_model
 
     targets = lora.targets if isinstance(lora.targets, str) else tuple(lora.targets)
     if targets != "all-linear":

@@ -13,6 +13,15 @@ from komt.registry import Registry
 _HERE = Path(__file__).parent
 
 
+class Probe(BaseModel):
+    """A text and the token ids that the model's tokenizer makes of it, BOS included."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text: str
+    ids: tuple[int, ...]
+
+
 class Embedded(BaseModel):
     """Weights that come as pip packages: GGUF chunks, joined in the order of `chunks`.
 
@@ -20,6 +29,7 @@ class Embedded(BaseModel):
         package: what a person installs; it depends on the chunk packages.
         chunks: distributions, each holding one file named `….partNN`.
         sha256: of the joined GGUF file.
+        probe: checked after conversion.
         terms: shown once, when the model is first converted.
     """
 
@@ -28,6 +38,7 @@ class Embedded(BaseModel):
     package: str
     chunks: tuple[str, ...]
     sha256: str
+    probe: Probe
     terms: str
 
 

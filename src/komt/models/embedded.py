@@ -16,7 +16,7 @@ from komt import __version__
 from komt.errors import MissingExtra, ModelError
 from komt.files import home, locked, staged_folder, write_atomic, write_json
 from komt.models.adapt import make_readable
-from komt.models.catalog import Embedded, Entry
+from komt.models.catalog import Embedded, Entry, Probe
 from komt.models.quiet import quiet
 from komt.models.template import end_token_id, ensure_template
 
@@ -73,7 +73,7 @@ def _convert(entry: Entry, embedded: Embedded, target: Path) -> None:
     _say(f"converting {entry.name} (once, about a minute): joining and checking {len(chunks)} files")
     with staged_folder(target) as staged:
         _join(chunks, staged / _GGUF, embedded)
-        convert_gguf(staged / _GGUF, staged)
+        convert_gguf(staged / _GGUF, staged, embedded.probe)
         (staged / _GGUF).unlink()
         about = {
             "name": entry.name,
@@ -122,11 +122,11 @@ def _join(chunks: list[Path], target: Path, embedded: Embedded) -> None:
         )
 
 
-def convert_gguf(gguf: Path, folder: Path) -> None:
+def convert_gguf(gguf: Path, folder: Path, probe: Probe) -> None:
     """Write a GGUF file's model to a folder: bf16 safetensors, tokenizer, template, clean configuration.
 
     Raises:
-        ModelError: the file lacks weights that its architecture has.
+        ModelError: the file lacks weights of its architecture, or its tokenizer is read wrongly.
     """
     import torch
     import transformers
@@ -143,6 +143,7 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
         model = _clean(model)
         _say("  reading the tokenizer")
         tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, **source)
+        _check_tokenizer(tokenizer, probe)
         for key in ("is_local", "local_files_only"):
             tokenizer.init_kwargs.pop(key, None)
         ensure_template(tokenizer)
@@ -155,6 +156,18 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     make_readable(folder)
+
+
+def _check_tokenizer(tokenizer: Any, probe: Probe) -> None:
+    import transformers
+
+    ids = tokenizer(probe.text)["input_ids"]
+    if ids != list(probe.ids):
+        raise ModelError(
+            f"transformers {transformers.__version__} reads the model's tokenizer wrongly: {probe.text!r} gives "
+            f"{ids}, not {list(probe.ids)}",
+            cure="pip install --upgrade transformers tokenizers",
+        )
 
 
 def _clean(model: Any) -> Any:

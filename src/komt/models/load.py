@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -73,7 +74,9 @@ def load_model(
         ModelError: the weights cannot be loaded.
     """
     import torch
-    from transformers import AutoModelForCausalLM
+
+    with quiet():
+        from transformers import AutoModelForCausalLM
 
     if bits not in {4, 8, 16, 32}:
         raise ModelError(f"weights cannot be held in {bits} bits", cure="bits is 4, 8, 16 or 32")
@@ -108,6 +111,8 @@ def _quantisation(bits: int) -> Any:
 
     need("bitsandbytes", "quant")
     if bits == 8:
+        # It warns at every layer that inputs are rounded to float16, as its method has it.
+        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
         load_in_4bit=True,
