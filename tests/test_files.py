@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -44,11 +43,16 @@ def test_a_failed_build_leaves_the_former_folder(tmp_path: Path) -> None:
     target = tmp_path / "data"
     with staged_folder(target) as staged:
         (staged / "x").write_text("old")
-    with pytest.raises(RuntimeError), staged_folder(target) as staged:
-        (staged / "x").write_text("half")
-        raise RuntimeError
+
+    def fail() -> None:
+        with staged_folder(target) as staged:
+            (staged / "x").write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert (target / "x").read_text() == "old"
-    assert os.listdir(tmp_path) == ["data"]
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_an_atomic_write_replaces_the_file(tmp_path: Path) -> None:

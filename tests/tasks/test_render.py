@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from komt.errors import DataError, UsageError
+from komt.example import Example
+from komt.sources import load_source, read_rows
+from komt.tasks import TASKS, Task, UnusableRow, few_shot, load_task, prefaces, render
+from komt.tasks.task import read_task_file
+
+PASSAGE_TASKS = ("sample.qa", "sample.question", "sample.title", "sample.summary", "sample.keywords")
+
+
+def make_task(prompt: str = "{{ q }}", answer: str = "{{ a }}", **more: Any) -> Task:
+    values = {"name": "t", "family": "f", "source": "sample", "metrics": ["f1"], **more}
+    template = {"id": "one", "kind": "plain", "prompt": prompt, "answer": answer}
+    return Task.model_validate({"templates": [template], **values})
+
+
+def examples(name: str, split: str = "train") -> list[Example]:
+    task = load_task(name)
+    rows = read_rows(load_source(task.source), split)
+    return [render(task, row, 0) for row in rows if isinstance(row, dict)]
+
+
+def test_every_task_has_three_phrasings_and_opens_with_its_command() -> None:
+    for name in TASKS.names():
+        assert len(load_task(name).templates) >= 3
+
+
+def test_examples_over_one_passage_open_with_the_same_text_in_every_task() -> None:
+    openings: dict[str, set[str]] = {}
+    for name in PASSAGE_TASKS:
+        for example in examples(name):
+            if example.kind == "passage_first":
+                text = example.messages[0].content
+                opening = text[: text.index(".\n\n", text.index(". ")) + 1]
+                openings.setdefault(example.group, set()).add(opening)
+    assert len(openings) == 60
+    assert all(len(found) == 1 for found in openings.values())
+
+
+def test_every_preface_is_used_and_ends_in_the_passage() -> None:
+    starts = {text.split("{{ passage }}")[0] for text in prefaces()}
+    firsts = [item.messages[0].content for item in examples("sample.qa") if item.kind == "passage_first"]
+    assert all(text.endswith("{{ passage }}") for text in prefaces())
+    assert {
+        start for start in starts if start and any(text.startswith(start) for text in firsts)
+    } == starts - {""}
+
+
+@pytest.mark.parametrize("name", PASSAGE_TASKS)
+def test_a_quarter_of_the_examples_is_instruction_first(name: str) -> None:
+    kinds = [example.kind for example in examples(name)]
+    assert kinds.count("instruction_first") >= len(kinds) / 4
+    assert kinds.count("passage_first") >= len(kinds) / 2
+
+
+@pytest.mark.parametrize("name", ["sample.qa", "sample.question"])
+def test_the_evidence_is_located_in_the_message(name: str) -> None:
+    for example in examples(name):
+        at = example.evidence
+        assert at is not None
+        span = example.messages[at.message].content[at.start : at.end]
+        assert span in {example.messages[1].content, *span.split("\n")}
+        if name == "sample.qa":
+            assert span == example.messages[1].content
+
+
+def test_phrasing_and_order_of_choices_depend_on_seed_and_row_only() -> None:
+    assert examples("sample.sentiment") == examples("sample.sentiment")
+    task, rows = load_task("sample.sentiment"), list(read_rows(load_source("sample-sentiment"), "train"))
+    row = rows[0]
+    assert isinstance(row, dict)
+    assert len({render(task, row, seed).template for seed in range(30)}) == len(task.templates)
+
+
+def test_choices_are_in_the_order_shown() -> None:
+    for example in examples("sample.inference"):
+        assert example.answer_index is not None
+        assert example.choices[example.answer_index] == example.messages[1].content
+        if example.template == "listed":
+            assert example.messages[0].content.endswith("보기: " + ", ".join(example.choices))
+
+
+def test_a_closed_book_prompt_does_not_show_the_passage() -> None:
+    rows = list(read_rows(load_source("sample"), "test"))
+    for row in rows:
+        assert isinstance(row, dict)
+        example = render(load_task("sample.closed_book"), row, 0)
+        assert row["context"] not in example.messages[0].content
+
+
+def test_prompts_never_end_in_white_space() -> None:
+    example = render(make_task("{{ q }}"), {"id": "1", "q": " 무엇? \n", "a": " 답 "}, 0)
+    assert [message.content for message in example.messages] == ["무엇?", "답"]
+
+
+def test_a_field_that_is_not_there_is_named_with_those_that_are() -> None:
+    with pytest.raises(DataError) as error:
+        render(make_task("{{ qestion }}"), {"id": "1", "question": "?", "a": "x"}, 0)
+    text = str(error.value)
+    assert "'qestion'" in text
+    assert "did you mean 'question'?" in text
+    assert "task t, template one, prompt" in text
+    assert "the fields are: question, a" in text
+
+
+def test_a_column_of_two_words_is_reached_through_row() -> None:
+    row = {"id": "1", "고객 문의": "왜?", "a": "답"}
+    assert render(make_task('{{ row["고객 문의"] }}'), row, 0).messages[0].content == "왜?"
+    with pytest.raises(DataError, match="'고객 물의'"):
+        render(make_task('{{ row["고객 물의"] }}'), row, 0)
+    with pytest.raises(DataError, match="not valid") as error:
+        render(make_task("{{ 고객 문의 }}"), row, 0)
+    assert 'row["its name"]' in error.value.cure
+
+
+@pytest.mark.parametrize(
+    "text", ["{{ ().__class__.__mro__ }}", "{{ q.__class__.__base__.__subclasses__() }}"]
+)
+def test_templates_cannot_leave_the_sandbox(text: str) -> None:
+    with pytest.raises(DataError):
+        render(make_task(text + "{{ q }}"), {"id": "1", "q": "?", "a": "x"}, 0)
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"q": " ", "a": "x"}, "empty_prompt"),
+        ({"q": "?", "a": ""}, "empty_answer"),
+    ],
+)
+def test_empty_fields_make_no_example(row: dict[str, str], reason: str) -> None:
+    with pytest.raises(UnusableRow) as error:
+        render(make_task("물음: {{ q }}"), {"id": "1", **row}, 0)
+    assert error.value.reason == reason
+
+
+def test_a_field_inside_an_if_may_be_empty() -> None:
+    task = make_task("{{ q }}{% if more %}\n{{ more }}{% endif %}")
+    assert render(task, {"id": "1", "q": "?", "more": "", "a": "x"}, 0).messages[0].content == "?"
+
+
+def test_labels_are_shown_as_their_words_and_others_rejected() -> None:
+    task = make_task("{{ q }}", "{{ choice }}", choices={"0": "부정", "1": "긍정"})
+    assert render(task, {"id": "1", "q": "?", "label": "1 "}, 0).messages[1].content == "긍정"
+    with pytest.raises(UnusableRow) as error:
+        render(task, {"id": "1", "q": "?", "label": "2"}, 0)
+    assert error.value.reason == "unknown_label"
+
+
+def test_few_shot_takes_different_passages_and_balanced_labels() -> None:
+    shots = few_shot(load_task("sample.qa"), 5, 0)
+    assert len({shot.group for shot in shots}) == 5
+    assert shots == few_shot(load_task("sample.qa"), 5, 0)
+    assert {shot.split for shot in shots} == {"train"}
+    labels = [shot.references[0] for shot in few_shot(load_task("sample.sentiment"), 6, 0)]
+    assert sorted(labels) == ["긍정"] * 3 + ["부정"] * 3
+    with pytest.raises(DataError, match="only 60 examples"):
+        few_shot(load_task("sample.title"), 61, 0)
+
+
+def test_a_task_takes_over_what_another_says(tmp_path: Any) -> None:
+    (tmp_path / "a.yaml").write_text(
+        "family: f\nsource: sample\nmetrics: [f1]\n"
+        "templates: [{id: one, kind: plain, prompt: '{{ q }}', answer: '{{ a }}'}]\n"
+    )
+    (tmp_path / "b.yaml").write_text("like: a\nfamily: g\n")
+    (tmp_path / "c.yaml").write_text("like: d\n")
+    task = read_task_file(tmp_path / "b.yaml")
+    assert (task.name, task.family, task.templates[0].id) == ("b", "g", "one")
+    with pytest.raises(UsageError, match="like: d names no other task file"):
+        read_task_file(tmp_path / "c.yaml")
+
+
+def test_a_wrong_task_file_reports_all_mistakes(tmp_path: Any) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        "familly: f\nsource: sample\nmetrics: []\n"
+        "templates: [{id: one, kind: passage_first, prompt: '{{ q }}', answer: x}]\n"
+    )
+    with pytest.raises(UsageError) as error:
+        read_task_file(path)
+    text = str(error.value)
+    assert "familly: unknown key; did you mean 'family'?" in text
+    assert "starts with '{{ preface }}'" in text
+    assert "metrics" in text
+
+
+def test_catalogue_prompts_differ_between_phrasings() -> None:
+    for name in TASKS.names():
+        prompts = sorted(template.prompt for template in load_task(name).templates)
+        assert all(first != second for first, second in pairwise(prompts))

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from komt.tasks import TASKS, Task, load_task
+from komt.tasks.check import check_task
+
+
+def found(prompt: str, row: dict[str, Any], kind: str = "plain", answer: str = "{{ a }}") -> list[str]:
+    template = {"id": "one", "kind": kind, "prompt": prompt, "answer": answer}
+    task = Task(name="t", family="f", source="sample", metrics=("f1",), templates=(template,))  # type: ignore[arg-type]
+    return [finding.what for finding in check_task(task, [{"id": "1", **row}])]
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS.names() if name.startswith("sample")])
+def test_the_bundled_tasks_have_no_fault_on_their_rows(name: str) -> None:
+    assert check_task(load_task(name)) == []
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("name", [name for name in TASKS.names() if name.startswith("korquad")])
+def test_the_korquad_tasks_have_no_fault_on_real_rows(name: str, realdata: object) -> None:
+    assert check_task(load_task(name)) == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "what"),
+    [
+        ("{{ q }} 을(를) 설명하세요.", "both forms of a particle"),
+        ("낱말을/를 쓰세요: {{ q }}", "both forms of a particle"),
+        ("‘{{ q }}’을 설명하세요.", "a fixed particle"),
+        ("{{ q }}으로 답하세요.", "a fixed particle"),
+        ("{{ q }}.. 답하세요.", "doubled punctuation"),
+        ("{{ q }}  답하세요.", "a stray or doubled space"),
+        ("{{ q }} \n답하세요.", "a stray or doubled space"),
+        ("{{ q }}는 {{ a }}", "the prompt shows a field that the answer is made of"),
+    ],
+)
+def test_faults_of_a_template_are_found(prompt: str, what: str) -> None:
+    assert any(text.startswith(what) for text in found(prompt, {"q": "사과", "a": "빨강"}))
+
+
+def test_a_period_after_a_sentence_that_has_one_is_found() -> None:
+    assert found("{{ q }}. 답하세요.", {"q": "문장이다.", "a": "x"}) == ["doubled punctuation"]
+
+
+def test_a_good_template_passes_and_the_data_s_own_faults_are_not_its() -> None:
+    row = {"q": "이것은..  나쁜 글", "a": "x"}
+    assert found("{{ ('‘' ~ q ~ '’') | josa('을/를') }} 고치세요.\n\n{{ q }}", row) == []
+
+
+def test_a_closed_book_prompt_that_shows_passage_or_answer_is_found() -> None:
+    whats = found("{{ context }} {{ q }}", {"q": "답은 빨강?", "a": "빨강", "context": "글"}, "closed_book")
+    assert "a closed-book prompt shows the passage" in whats
+    assert "1 of 1 prompts hold the answer" in whats
+
+
+def test_missing_and_empty_fields_are_found() -> None:
+    assert found("{{ z }}", {"q": "1", "a": "x"}) == [
+        "the template names a field 'z' that the rows do not have"
+    ]
+    assert found("{{ q }}", {"q": "", "a": "x"}) == ["1 of 1 rows: empty_prompt"]
