@@ -70,6 +70,15 @@ def test_the_evidence_is_located_in_the_message(name: str) -> None:
             assert span == example.messages[1].content
 
 
+def test_the_passage_is_marked_for_shortening() -> None:
+    rows = {row["id"]: row for row in read_rows(load_source("sample"), "train") if isinstance(row, dict)}
+    for example in examples("sample.qa"):
+        message, start, end = example.metadata["passage"]
+        row = rows[example.id.removeprefix("sample.qa:")]
+        assert example.messages[message].content[start:end] == row["context"]
+    assert all("passage" not in example.metadata for example in examples("sample.closed_book"))
+
+
 def test_phrasing_and_order_of_choices_depend_on_seed_and_row_only() -> None:
     assert examples("sample.sentiment") == examples("sample.sentiment")
     task, rows = load_task("sample.sentiment"), list(read_rows(load_source("sample-sentiment"), "train"))

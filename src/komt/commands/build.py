@@ -78,7 +78,7 @@ def _print_manifest(manifest: Manifest) -> None:
     from rich.table import Column, Table
 
     table = Table(Column("task", no_wrap=True), box=None, pad_edge=False)
-    for column in ("read", "kept", "shortened", "rejected", "for evaluation"):
+    for column in ("read", "kept", "shortened", "rejected", "evaluate"):
         table.add_column(column, justify="right")
     table.add_column("why rejected")
     for name, task in manifest.tasks.items():

@@ -11,7 +11,7 @@ import yaml
 from komt.errors import DataError
 from komt.example import Evidence, Example, Message
 from komt.files import hash_of
-from komt.sources import Source, share_of
+from komt.sources import share_of
 from komt.tasks.jinja import always_shown, fields_of, fill
 from komt.tasks.task import Task, Template
 
@@ -73,7 +73,7 @@ def render(
         choices=tuple(choices),
         answer_index=choices.index(right) if choices else None,
         evidence=_evidence(task, row, prompt),
-        metadata=_metadata(source, row),
+        metadata=_metadata(task, row, prompt),
     )
 
 
@@ -139,15 +139,23 @@ def _check_filled(task: Task, template: Template, row: Row, prompt: str, answer:
         raise UnusableRow("empty_answer", "the answer is empty", where)
 
 
+def _passage_at(task: Task, row: Row, prompt: str) -> int:
+    """Where the passage starts in the rendered user message; -1 when it is not shown."""
+    passage = str(row.get(task.passage, "")) if task.passage else ""
+    return prompt.find(passage) if passage else -1
+
+
 def _evidence(task: Task, row: Row, prompt: str) -> Evidence | None:
     """Where the answer's span stands in the rendered user message."""
-    span = str(row.get(task.evidence, "")) if task.evidence else ""
-    passage_at = prompt.find(str(row.get(task.passage, ""))) if span else -1
-    if passage_at < 0:
+    span, at = str(row.get(task.evidence, "")) if task.evidence else "", _passage_at(task, row, prompt)
+    if not span or at < 0:
         return None
-    start = passage_at + int(row[f"{task.evidence}_start"])
+    start = at + int(row[f"{task.evidence}_start"])
     return Evidence(0, start, start + len(span)) if prompt[start : start + len(span)] == span else None
 
 
-def _metadata(source: Source, row: Row) -> dict[str, Any]:
-    return {source.resplit_by: row[source.resplit_by]} if source.resplit_by in row else {}
+def _metadata(task: Task, row: Row, prompt: str) -> dict[str, Any]:
+    """The field that the source is redivided by; `passage`: (message, start, end), for shortening."""
+    by, at = task.rows_from.resplit_by, _passage_at(task, row, prompt)
+    place = {"passage": [0, at, at + len(str(row[task.passage]))]} if at >= 0 else {}
+    return {**({by: row[by]} if by in row else {}), **place}

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from komt.errors import DataError
+from komt.example import SCHEMA, Example, Message
+from komt.mix import Manifest, build, read_examples, read_manifest, stage_key
+from komt.mix.mixture import choose
+from komt.recipe import Recipe, TaskPart, load_recipe, parse_recipe
+
+
+def recipe(**data: Any) -> Recipe:
+    return parse_recipe({"name": "t", "data": data}, "test")
+
+
+def own(path: Path, rows: list[tuple[str, str]], **more: Any) -> Recipe:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("q", "a"), *rows])
+    return recipe(files=[{"path": str(path), "prompt": "{{ q }}", "answer": "{{ a }}", **more}])
+
+
+def balanced(manifest: Manifest) -> bool:
+    """Kept and rejected rows make up what was read, for every task, in training and evaluation."""
+    for task in manifest.tasks.values():
+        for part in (task, task.evaluation):
+            if (
+                part
+                and part.examples + sum(sum(stage.values()) for stage in part.rejected.values()) != part.read
+            ):
+                return False
+    return True
+
+
+def test_the_sample_recipe_builds_every_row(tmp_path: Path) -> None:
+    manifest = build(load_recipe("sample"), tmp_path / "data")
+    assert manifest.examples == 3 * 240 + 3 * 60 + 4 * 45
+    assert balanced(manifest)
+    assert manifest.comparable
+    assert manifest.licences == ["CC0-1.0"]
+    assert read_manifest(tmp_path / "data") == manifest
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {
+        "train.parquet",
+        "evaluate.parquet",
+        "rejects.parquet",
+        "fingerprints.parquet",
+        "manifest.json",
+    }
+    train, evaluation = (
+        read_examples(tmp_path / "data" / f"{name}.parquet") for name in ("train", "evaluate")
+    )
+    assert (len(train), len(evaluation)) == (manifest.examples, 3 * 80 + 3 * 20 + 4 * 15)
+    assert len({example.id for example in train}) == len(train)
+    assert {example.split for example in train} == {"train"}
+    assert {example.split for example in evaluation} == {"test"}
+    assert pq.read_schema(tmp_path / "data" / "train.parquet").equals(SCHEMA)
+    assert pq.read_metadata(tmp_path / "data" / "fingerprints.parquet").num_rows == len(train)
+
+
+def test_two_builds_are_byte_identical(tmp_path: Path) -> None:
+    recipe = load_recipe("sample", ["data.tasks.sample.qa.cap=50", "data.tasks.sample.title.rate=0.5"])
+    build(recipe, tmp_path / "a")
+    build(recipe, tmp_path / "b")
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
+
+
+def test_tasks_of_one_source_take_the_same_passages_first(tmp_path: Path) -> None:
+    tasks = {"sample.qa": {"cap": 80}, "sample.question": {"cap": 40}, "sample.summary": {"rate": 0.25}}
+    manifest = build(recipe(tasks=tasks), tmp_path / "data")
+    groups: dict[str, set[str]] = {}
+    for example in read_examples(tmp_path / "data" / "train.parquet"):
+        groups.setdefault(example.task, set()).add(example.group)
+    assert {name: len(found) for name, found in groups.items()} == {
+        "sample.qa": 20,
+        "sample.question": 10,
+        "sample.summary": 15,
+    }
+    assert groups["sample.question"] < groups["sample.summary"] < groups["sample.qa"]
+    assert manifest.tasks["sample.qa"].rejected == {"mixture": {"cap": 160}}
+    assert manifest.tasks["sample.summary"].rejected == {"mixture": {"rate": 45}}
+    assert balanced(manifest)
+
+
+def example(id: str, group: str) -> Example:
+    messages = (Message("user", id), Message("assistant", "x", True))
+    fields = dict.fromkeys(("family", "kind", "source", "licence", "origin", "split", "template"), "")
+    return Example(id=id, task="t", group=group, messages=messages, **fields)
+
+
+@pytest.mark.parametrize(("cap", "taken"), [(1, 3), (3, 3), (4, 3), (5, 3), (6, 6), (100, 9)])
+def test_a_cap_takes_whole_groups_and_is_not_exceeded(cap: int, taken: int) -> None:
+    examples = [example(f"{group}{number}", group) for group in "abc" for number in range(3)]
+    kept, left = choose(examples, TaskPart(cap=cap), 0)
+    assert len(kept) == taken
+    assert set(Counter(item.group for item in kept).values()) == {3}
+    assert len(kept) + len(left) == 9
+
+
+def test_a_smaller_group_fills_a_cap() -> None:
+    examples = [example(f"{group}{number}", group) for group in "abcdef" for number in range(4)]
+    examples += [example(f"single{number}", "") for number in range(20)]
+    kept, _ = choose(examples, TaskPart(cap=10), 3)
+    assert len(kept) == 10
+
+
+def test_another_seed_takes_other_groups() -> None:
+    examples = [example(str(number), str(number)) for number in range(50)]
+    taken = [tuple(item.id for item in choose(examples, TaskPart(cap=10), seed)[0]) for seed in (0, 0, 1)]
+    assert taken[0] == taken[1] != taken[2]
+
+
+def test_duplicates_and_empty_rows_are_counted_by_reason(tmp_path: Path) -> None:
+    rows = [("하나", "1"), ("하나", "1"), ("하나 ", "1"), ("하나", "2"), ("", "3"), ("넷", "")]
+    manifest = build(own(tmp_path / "t.csv", rows, evaluate=0), tmp_path / "data")
+    task = manifest.tasks["t"]
+    assert (task.read, task.examples, task.evaluation) == (6, 2, None)
+    assert task.rejected == {"filter": {"duplicate": 2, "empty_answer": 1, "empty_prompt": 1}}
+    rejects = pq.read_table(tmp_path / "data" / "rejects.parquet").to_pylist()
+    assert [item["reason"] for item in rejects] == ["empty_prompt", "empty_answer", "duplicate", "duplicate"]
+    assert json.loads(rejects[0]["row"])["a"] == "3"
+
+
+def test_a_question_of_the_evaluation_is_not_trained_on(tmp_path: Path) -> None:
+    rows = [(f"질문 {number % 10}", f"답 {number}") for number in range(20)]
+    manifest = build(own(tmp_path / "t.csv", rows, evaluate=0.2), tmp_path / "data")
+    train, held = (read_examples(tmp_path / "data" / f"{name}.parquet") for name in ("train", "evaluate"))
+    assert len(held) == 4
+    asked = {item.messages[0].content for item in held}
+    assert not asked & {item.messages[0].content for item in train}
+    assert manifest.tasks["t"].rejected["filter"]["in_evaluation"] == 20 - 4 - len(train)
+    assert balanced(manifest)
+
+
+def test_what_is_shortened_or_over_long_is_counted(tmp_path: Path) -> None:
+    def fit(item: Example) -> tuple[Example | None, str]:
+        length = len(item.messages[0].content)
+        if length > 6:
+            return None, "over_long"
+        return (replace(item, metadata={"cut": True}), "shortened") if length > 5 else (item, "")
+
+    rows = [("가" * length, str(length)) for length in range(1, 10)]
+    manifest = build(own(tmp_path / "t.csv", rows, evaluate=0), tmp_path / "data", fit)
+    task = manifest.tasks["t"]
+    assert (task.examples, task.shortened, task.rejected) == (6, 1, {"length": {"over_long": 3}})
+
+
+def test_labels_of_own_data_are_choices_where_accuracy_is_asked_for(tmp_path: Path) -> None:
+    rows = [(f"글 {number}", ["긍정", "부정"][number % 2]) for number in range(10)]
+    made = own(tmp_path / "t.csv", rows, metrics=["accuracy"])
+    build(made, tmp_path / "data")
+    for item in read_examples(tmp_path / "data" / "train.parquet"):
+        assert sorted(item.choices) == ["긍정", "부정"]
+        assert item.answer_index is not None
+        assert item.choices[item.answer_index] == item.references[0]
+
+
+def test_a_recipe_that_leaves_nothing_says_why(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no example to train on") as error:
+        build(own(tmp_path / "t.csv", [("", "1"), ("x", "")], evaluate=0), tmp_path / "data")
+    assert "t: 2 read, 1 empty_answer, 1 empty_prompt" in str(error.value)
+    assert not (tmp_path / "data").exists()
+    with pytest.raises(DataError, match="names no tasks and no files"):
+        build(recipe(), tmp_path / "data")
+
+
+def test_without_train_file_both_cures_are_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        build(recipe(tasks=["korquad.qa"]), tmp_path / "data")
+    text = str(error.value)
+    assert "KorQuAD_v1.0_train.json" in text
+    assert "data.resplit: true" in text
+    assert "not comparable with published results" in text
+
+
+def test_a_task_that_is_only_evaluated_is_not_trained_on(tmp_path: Path) -> None:
+    made = parse_recipe(
+        {"name": "t", "data": {"tasks": ["sample.title"]}, "evaluate": {"tasks": ["sample.qa"]}}, "test"
+    )
+    manifest = build(made, tmp_path / "data")
+    assert manifest.tasks["sample.qa"].examples == 0
+    assert manifest.tasks["sample.qa"].evaluation is not None
+    assert {item.task for item in read_examples(tmp_path / "data" / "train.parquet")} == {"sample.title"}
+    assert Counter(item.task for item in read_examples(tmp_path / "data" / "evaluate.parquet")) == {
+        "sample.title": 20,
+        "sample.qa": 80,
+    }
+
+
+def test_the_stage_key_follows_the_data_and_nothing_else(tmp_path: Path) -> None:
+    base = stage_key(load_recipe("sample"))
+    assert stage_key(load_recipe("sample", ["train.lr=1e-3", "evaluate.limit=3"])) == base
+    for override in ("seed=1", "pack.tokens=512", "model.name=other", "data.tasks.sample.qa.cap=9"):
+        assert stage_key(load_recipe("sample", [override])) != base
+    first = stage_key(own(tmp_path / "t.csv", [("a", "b")]))
+    assert stage_key(own(tmp_path / "t.csv", [("a", "c")])) != first
+    assert stage_key(own(tmp_path / "t.csv", [("a", "b")])) == first
+    json.dumps(base)
+
+
+@pytest.mark.realdata
+def test_korquad_is_built_without_an_article_in_both_parts(tmp_path: Path, realdata: Path) -> None:
+    manifest = build(load_recipe("korquad", ["data.tasks.korquad.qa.cap=700"]), tmp_path / "data")
+    task = manifest.tasks["korquad.qa"]
+    assert (task.read, task.examples) == (4528, 700)
+    assert task.rejected == {"filter": {"duplicate": 9}, "mixture": {"cap": 3819}}
+    assert balanced(manifest)
+    assert (manifest.resplit, manifest.comparable) == (["korquad"], False)
+    train, held = (read_examples(tmp_path / "data" / f"{name}.parquet") for name in ("train", "evaluate"))
+    assert len(held) == 1246
+    assert {item.split for item in held} == {"resplit-test"}
+    assert not {item.metadata["title"] for item in train} & {item.metadata["title"] for item in held}
+    assert sum(item.kind == "instruction_first" for item in train) >= 175
