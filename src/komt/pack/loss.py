@@ -51,8 +51,11 @@ def forward_rows(model: Any, batch: Batch) -> Tensor:
 
     Scaling and soft caps stay the model's business (`logits_to_keep` with a tensor of row numbers).
     """
-    config = getattr(model, "module", model).config  # under DDP the model stands inside a wrapper
-    masks = attention_masks(config, trie_visibility(batch.ends), batch.positions[0], batch.positions[0])
+    masks = None  # one sequence alone: the model's own causal order, also where no mask could confine it
+    if not bool((batch.ends == len(batch.ends)).all()):
+        config = getattr(model, "module", model).config  # under DDP the model stands inside a wrapper
+        positions = batch.positions[0]
+        masks = attention_masks(config, trie_visibility(batch.ends), positions, positions)
     output = model(
         input_ids=batch.ids,
         position_ids=batch.positions,

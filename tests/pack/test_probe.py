@@ -1,0 +1,123 @@
+"""The probe finds out what is exact for a model, and says why not more."""
+
+import pytest
+import torch
+
+from komt.pack import loss, pack_sequences
+from komt.pack.probe import FP32_TOLERANCE, Parity, probe
+from komt.testing import FAMILIES, tiny_model
+
+
+class Wrapped(torch.nn.Module):
+    """A model that does something else with the attention mask it is given."""
+
+    def __init__(self, use_mask, model=None):
+        super().__init__()
+        self.inner = model or tiny_model("llama")
+        self.config, self.use_mask = self.inner.config, use_mask
+
+    def forward(self, attention_mask=None, **inputs):
+        return self.inner(attention_mask=self.use_mask(attention_mask), **inputs)
+
+
+def causal_whatever_is_asked(mask):
+    return torch.ones_like(mask).tril() if mask is not None and mask.dim() == 4 else mask
+
+
+def refusing(mask):
+    if mask is not None and mask.dim() == 4:
+        raise ValueError("attention_mask must be of shape (batch, length)")
+    return mask
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_known_families_share_exactly(family):
+    parity = probe(tiny_model(family))
+    assert (parity.way, parity.reason, parity.allowed) == ("shared", "", FP32_TOLERANCE)
+    assert 0 <= parity.error <= FP32_TOLERANCE
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_lora_on_a_bf16_base_shares_within_what_padding_changes(family, adapted):
+    parity = probe(adapted(family).to(torch.bfloat16))
+    assert parity.way == "shared"
+    assert parity.error <= parity.allowed < 0.1
+
+
+def test_a_model_that_ignores_masks_trains_one_by_one():
+    parity = probe(Wrapped(causal_whatever_is_asked))
+    assert parity.way == "single"
+    assert "not packed: losses differ by" in parity.reason
+    assert "not packed" in str(parity)
+
+
+def test_a_model_that_refuses_such_masks_trains_one_by_one():
+    parity = probe(Wrapped(refusing))
+    assert parity.way == "single"
+    assert "must be of shape" in parity.reason
+
+
+def test_a_model_that_tells_sequences_apart_by_positions_alone_packs_without_sharing():
+    # With no mask, transformers finds packed sequences by their positions, which start again at nought.
+    parity = probe(Wrapped(lambda mask: None))
+    assert parity.way == "packed"
+    assert "not shared: losses differ by" in parity.reason
+
+
+def test_layers_that_no_mask_confines_train_one_by_one(ragged, separate_loss):
+    from transformers import AutoModelForCausalLM, Lfm2Config
+
+    torch.manual_seed(0)
+    config = Lfm2Config(
+        vocab_size=600,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        layer_types=["conv", "full_attention"],
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=1,
+    )
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
+    parity = probe(model)
+    assert parity.way == "single"
+    assert "layers of type conv cannot be confined" in parity.reason
+    with torch.no_grad():
+        for one in ragged:
+            torch.testing.assert_close(loss(model, pack_sequences([one])), separate_loss(model, [one]))
+
+
+def test_linear_attention_is_not_shared():
+    model = Wrapped(lambda mask: mask)
+    model.config.layer_types = ["full_attention", "linear_attention", "full_attention"]
+    parity = probe(model)
+    assert parity.way == "single"
+    assert "linear_attention" in parity.reason
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_mode_of_the_model_is_left_as_it_was(training):
+    model = tiny_model("llama").train(training)
+    probe(model)
+    assert model.training is training
+
+
+def test_the_probe_is_longer_than_the_window():
+    """A window that is wrong only in masks given from outside is noticed."""
+
+    def twice_the_window(mask):
+        if mask is None or mask.dim() == 2:
+            return mask
+        roots = torch.cumsum(mask[0, 0].sum(1) == 1, 0)  # a sequence's first token sees itself alone
+        place = torch.arange(len(roots))
+        distance = place[:, None] - place
+        return ((roots[:, None] == roots) & (distance >= 0) & (distance < 16))[None, None]
+
+    assert probe(Wrapped(lambda mask: mask, tiny_model("mistral"))).way == "shared"
+    assert probe(Wrapped(twice_the_window, tiny_model("mistral"))).way == "single"
+
+
+def test_the_finding_reads_as_a_sentence():
+    assert str(Parity("shared", 1e-7, 1e-5)) == "packing: shared (loss differs by 1.0e-07, allowed 1.0e-05)"
