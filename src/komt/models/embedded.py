@@ -164,8 +164,8 @@ def _check_tokenizer(tokenizer: Any, probe: Probe) -> None:
     ids = tokenizer(probe.text)["input_ids"]
     if ids != list(probe.ids):
         raise ModelError(
-            f"transformers {transformers.__version__} reads the model's tokenizer wrongly: {probe.text!r} gives "
-            f"{ids}, not {list(probe.ids)}",
+            f"transformers {transformers.__version__} reads the model's tokenizer wrongly: "
+            f"{probe.text!r} gives {ids}, not {list(probe.ids)}",
             cure="pip install --upgrade transformers tokenizers",
         )
 
