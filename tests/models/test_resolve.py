@@ -133,7 +133,7 @@ def test_no_tokenizer(folder: Path) -> None:
     assert "no tokenizer" in refusal(folder)
 
 
-def test_pickles_are_refused_with_a_command_that_works(folder: Path) -> None:
+def test_pickles_are_refused_with_the_command_that_converts_them(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     torch.save({}, folder / "pytorch_model.bin")
     message = refusal(folder)

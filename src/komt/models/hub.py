@@ -38,13 +38,21 @@ def fetch(name: str, remote_code: bool = False) -> Path:
             f"there is no folder '{name}' here, and no model of that name on the hub (or it is private)",
             cure="check the spelling; for a private model: hf auth login",
         ) from error
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
-        raise ModelError(
-            f"there is no folder '{name}' here, the hub cannot be reached, and its cache does not hold it",
-            cure=f"on a machine with network: hf download {name} --local-dir {name.partition('/')[2]}; "
-            "copy the folder here and give its path as the model",
-        ) from error
-    except errors.HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else "no"
-        cure = "hf auth login" if status in {401, 403} else "try again later, or give a folder"
-        raise ModelError(f"the hub refused '{name}' (HTTP status {status})", cure=cure) from error
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError) as error:
+        raise _explain(name, error) from error
+
+
+def _explain(name: str, error: Exception) -> ModelError:
+    """A refusal by status, or no connection: the library reports both as "not in the cache"."""
+    response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
+    if response is not None:
+        allowed = response.status_code not in {401, 403}
+        return ModelError(
+            f"the hub refused '{name}' (HTTP status {response.status_code})",
+            cure="try again later, or give a folder" if allowed else "hf auth login, or give a folder",
+        )
+    return ModelError(
+        f"there is no folder '{name}' here, the hub cannot be reached, and its cache does not hold it",
+        cure=f"on a machine with network: hf download {name} --local-dir {name.partition('/')[2]}; "
+        "copy the folder here and give its path as the model",
+    )
