@@ -128,7 +128,7 @@ def _step(sequences: Sequence[TokenSequence], chunks: Sequence[list[int]], pack:
     return Step(
         bins=tuple(tuple(members) for members in bins),
         weight=float(sum(sequence.weights[1:].sum() for sequence in everyone)),
-        tokens=sum(used),
+        tokens=sum(map(cost, bins)),  # less than `used` where passages share their first words
         flat_tokens=sum(map(len, everyone)),
     )
 
