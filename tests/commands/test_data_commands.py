@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,8 +19,7 @@ Captured = pytest.CaptureFixture[str]
 @pytest.fixture(autouse=True)
 def _no_tokenizer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Builds keep every example, whatever its length; and run in an empty folder."""
-    fit = SimpleNamespace(make_fit=lambda recipe: None)
-    monkeypatch.setitem(sys.modules, "komt.pack.encode", fit)  # type: ignore[arg-type]
+    monkeypatch.setattr("komt.commands._stages.fit_for", lambda recipe: None)
     monkeypatch.chdir(tmp_path)
 
 
@@ -234,6 +231,14 @@ def test_init_knows_instruction_input_output(capsys: Captured) -> None:
     prompts = {item.messages[0].content for item in read_examples(Path("data/train.parquet"))}
     prompts |= {item.messages[0].content for item in read_examples(Path("data/evaluate.parquet"))}
     assert {"일 0\n\n글", "일 1"} <= prompts
+
+
+def test_init_leaves_ids_and_further_labels_out_of_the_prompt(capsys: Captured) -> None:
+    rows = "".join(f"{n},{n},글 {n},{n % 2},{n % 3}\n" for n in range(30))
+    Path("12.csv").write_text(f"번호,doc_id,글,성별,label\n{rows}", encoding="utf-8")
+    _, out, _ = run(capsys, "init", "12.csv")
+    assert "asked about: 글\n" in out
+    assert load_recipe("recipe.yaml").name == "12"
 
 
 def test_init_does_not_overwrite_unless_told(capsys: Captured) -> None:

@@ -153,6 +153,14 @@ def test_own_tables_are_read_by_content_and_encoding(tmp_path: Path) -> None:
     assert read("auto", path)[0] == Row({"질문": "무엇?", "답": "이것"}, f"{path}, line 2")
 
 
+def test_a_table_whose_quotes_are_letters_loses_no_row(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", 'x\ty\n"가\t나\n다\t"라" 마\n"바\t사\n')
+    rows = read("auto", path)
+    assert [row.values["x"] for row in rows if isinstance(row, Row)] == ['"가', "다", '"바']
+    quoted = write(tmp_path / "b.tsv", 'x\ty\n"가"\t"나\n다"\n')
+    assert read("auto", quoted)[0] == Row({"x": "가", "y": "나\n다"}, f"{quoted}, line 2")
+
+
 def test_keys_that_an_object_lacks_are_empty_texts(tmp_path: Path) -> None:
     path = write(tmp_path / "a.json", '[{"a": "1", "b": null}, {"a": "2", "c": "3"}]')
     values = [row.values for row in read("auto", path) if isinstance(row, Row)]

@@ -43,14 +43,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run `komt build`."""
-    from komt.mix import build, read_examples
-    from komt.pack.encode import make_fit
+    from rich.console import Console
+
+    from komt.commands._stages import built
+    from komt.mix import read_examples
     from komt.recipe import load_recipe
 
     recipe = load_recipe(args.recipe, args.overrides)
     out: Path = args.out or Path("runs") / recipe.name / "data"
     _refuse_foreign(out)
-    manifest = build(recipe, out, make_fit(recipe))
+    with Console(stderr=True).status("building"):
+        manifest = built(recipe, out)
     if args.format == "alpaca":
         from komt.mix.formats import write_alpaca
 

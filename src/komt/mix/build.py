@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,9 @@ _REJECTS = pa.schema([(name, pa.string()) for name in ("task", "split", "stage",
 _FINGERPRINTS = pa.schema([(name, pa.string()) for name in ("fingerprint", "task", "id")])
 
 
-def build(recipe: Recipe, out: Path, fit: Fit | None = None) -> Manifest:
+def build(
+    recipe: Recipe, out: Path, fit: Fit | None = None, note: Callable[[str], None] = lambda _: None
+) -> Manifest:
     """Build a recipe's data into a folder, which appears whole or not at all; same inputs, same bytes.
 
     Writes `train.parquet`, `evaluate.parquet` (example.SCHEMA), `rejects.parquet`, `fingerprints.parquet`
@@ -37,7 +39,8 @@ def build(recipe: Recipe, out: Path, fit: Fit | None = None) -> Manifest:
         recipe: tasks, own files, seed, and the tasks that are evaluated.
         out: folder to fill.
         fit: keeps, shortens or drops an example by its length: returns the example (or None) and
-            "" , "shortened" or "over_long".
+            "", "shortened" or "over_long".
+        note: told what is being done, for a progress line.
 
     Raises:
         DataError: a source is not here, a template does not fit its rows, or no example is left.
@@ -46,14 +49,20 @@ def build(recipe: Recipe, out: Path, fit: Fit | None = None) -> Manifest:
     tasks, evaluated = recipe_tasks(recipe), evaluation_tasks(recipe)
     for task in tasks.values():
         _check_trainable(task.rows_from, recipe.data.resplit)
-    held = {name: _collect_evaluation(task, recipe) for name, task in {**tasks, **evaluated}.items()}
     seen = Seen()
-    for found in held.values():
+    held: dict[str, Collected | None] = {}
+    for name, task in {**tasks, **evaluated}.items():
+        note(f"{name}: reading evaluation rows")
+        held[name] = found = _collect_evaluation(task, recipe)
         if found:
             seen.add_evaluation(found)
-    train = {name: _collect_train(task, recipe, seen) for name, task in tasks.items()}
-    for found in [*train.values(), *held.values()]:
+    train: dict[str, Collected] = {}
+    for name, task in tasks.items():
+        note(f"{name}: reading training rows")
+        train[name] = _collect_train(task, recipe, seen)
+    for name, found in [*train.items(), *held.items()]:
         if found and fit:
+            note(f"{name}: measuring {len(found.examples):,} examples")
             fit_all(found, fit)
     manifest = _manifest(recipe, {**tasks, **evaluated}, train, held)
     if not manifest.examples:

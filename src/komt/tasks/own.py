@@ -6,7 +6,7 @@ import unicodedata
 from functools import lru_cache
 from pathlib import Path
 
-from komt.errors import UsageError
+from komt.errors import UsageError, did_you_mean
 from komt.korean import nfc
 from komt.recipe import FilePart, Recipe
 from komt.sources import Source, SourceFile, file_hash
@@ -25,6 +25,11 @@ def load_task(name: str, recipe: Recipe | None = None) -> Task:
         UsageError: unknown name, or all mistakes of its file at once.
     """
     own = own_tasks(recipe) if recipe else {}
+    if own and name not in own and name not in TASKS:
+        known = [*own, *TASKS.names()]
+        raise UsageError(
+            f"unknown task '{name}'{did_you_mean(name, known)}", cure=f"known: {', '.join(known)}"
+        )
     return own[name] if name in own else TASKS.get(name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,20 @@ from komt.korean import josa
 from komt.sources.readers import Row, auto
 
 ANSWERS = (
-    *("답변", "정답", "답", "응답", "출력", "answer", "output", "response", "reply", "completion", "target"),
+    *(
+        "답변",
+        "정답",
+        "답",
+        "응답",
+        "출력",
+        "answer",
+        "output",
+        "response",
+        "reply",
+        "completion",
+        "target",
+        "a",
+    ),
     *(
         "분류",
         "라벨",
@@ -29,6 +43,19 @@ ANSWERS = (
     ),
     *("요약", "summary", "번역", "translation", "right"),
 )
+_TEXTS = {
+    "질문",
+    "문의",
+    "내용",
+    "본문",
+    "문장",
+    "question",
+    "instruction",
+    "input",
+    "text",
+    "context",
+    "premise",
+}
 _NOT_SHOWN = {
     "id",
     "idx",
@@ -43,6 +70,7 @@ _NOT_SHOWN = {
     "url",
     "metadata",
 }
+_IS_ID = re.compile(r"(^|[_ ])(q?id\d*|idx)$", re.IGNORECASE)
 _MOST_LABELS, _LONGEST_LABEL = 20, 20
 _ENCODINGS = {
     "utf-8": "UTF-8",
@@ -93,9 +121,7 @@ def propose(path: Path, encoding: str = "") -> Proposal:
     values = [row.values for row in rows]
     answers = _answer_column(columns, values)
     labels = _labels(values, answers)
-    asks = tuple(name for name in columns if name != answers and name.lower() not in _NOT_SHOWN) or tuple(
-        name for name in columns if name != answers
-    )
+    asks = _asked_columns(columns, values, answers)
     return Proposal(
         seen=_seen(text, encoding or sniff_encoding(path.read_bytes())),
         rows=len(rows),
@@ -114,6 +140,19 @@ def _answer_column(columns: tuple[str, ...], values: list[dict[str, Any]]) -> st
     named = next((by_name[name] for name in ANSWERS if name in by_name), "")
     labelled = [name for name in columns if name.lower() not in _NOT_SHOWN and _labels(values, name)]
     return named or (labelled[-1] if labelled else columns[-1])
+
+
+def _asked_columns(columns: tuple[str, ...], values: list[dict[str, Any]], answers: str) -> tuple[str, ...]:
+    """All columns but the answer, ids and further labels, which may give the answer away."""
+    others = [name for name in columns if name != answers]
+    texts = [
+        name
+        for name in others
+        if name.lower() not in {*_NOT_SHOWN, *ANSWERS}
+        and not _IS_ID.search(name)
+        and (name.lower() in _TEXTS or not _labels(values, name))
+    ]
+    return tuple(texts or others)
 
 
 def _labels(values: list[dict[str, Any]], column: str) -> tuple[str, ...]:

@@ -55,8 +55,7 @@ def render(
     prompt = fill(template.prompt, values, f"{where}, prompt").strip()
     answer = fill(template.answer, values, f"{where}, answer").strip()
     _check_filled(task, template, row, prompt, answer, where)
-    others = [str(text).strip() for text in row.get(task.references, ())] if task.references else []
-    source = task.rows_from
+    source, others = task.rows_from, row.get(task.references, ()) if task.references else ()
     return Example(
         id=f"{task.name}:{row['id']}",
         task=task.name,
@@ -69,7 +68,7 @@ def render(
         template=template.id,
         group=str(row.get(task.group, "")) if task.group else "",
         messages=(Message("user", prompt), Message("assistant", answer, supervised=True)),
-        references=tuple(dict.fromkeys([answer, *filter(None, others)])),
+        references=tuple(dict.fromkeys([answer, *filter(None, map(str.strip, map(str, others)))])),
         choices=tuple(choices),
         answer_index=choices.index(right) if choices else None,
         evidence=_evidence(task, row, prompt),

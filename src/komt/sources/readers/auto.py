@@ -38,7 +38,8 @@ def read(path: Path, options: Options) -> Iterator[Row]:
             yield Row({key: "" if value is None else value for key, value in values.items()}, row.where)
         return
     delimiter = "\t" if options.table == "tsv" else sniff_delimiter(text)
-    yield from table.read_table(text, path, table.Options(delimiter=delimiter))
+    quoting: Literal["standard", "none"] = "none" if quotes_are_letters(text, delimiter) else "standard"
+    yield from table.read_table(text, path, table.Options(delimiter=delimiter, quoting=quoting))
 
 
 def looks_like_json(text: str, format: str = "") -> bool:
@@ -64,6 +65,23 @@ def sniff_delimiter(text: str) -> str:
         return sum(width == widths[0] for width in widths) / len(widths), widths[0]
 
     return max(",\t;|", key=evenness)
+
+
+def quotes_are_letters(text: str, delimiter: str) -> bool:
+    """Whether quotes are part of the cells: all lines are equally wide, and quoting breaks or joins them.
+
+    Some published TSV files are written so; read with quoting they lose rows, or cannot be read. In other
+    tables a quote quotes.
+    """
+    lines = [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
+    if delimiter != "\t" or '"' not in text or len({line.count(delimiter) for line in lines}) > 1:
+        return False
+    csv.field_size_limit(1 << 30)
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        return sum(any(cell.strip() for cell in cells) for cells in reader) != len(lines)
+    except csv.Error:
+        return True
 
 
 READER = Reader(Options, read)
