@@ -1,6 +1,16 @@
 """How good answers are: metrics, intervals, score tables."""
 
+from komt.evaluate.choose import choose_examples
 from komt.evaluate.run import Answered, gain_of, score, scores_of, write_answers, write_scores
 from komt.evaluate.table import table
 
-__all__ = ["Answered", "gain_of", "score", "scores_of", "table", "write_answers", "write_scores"]
+__all__ = [
+    "Answered",
+    "choose_examples",
+    "gain_of",
+    "score",
+    "scores_of",
+    "table",
+    "write_answers",
+    "write_scores",
+]

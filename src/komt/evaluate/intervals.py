@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,10 +27,15 @@ class Estimate:
     n: int
 
 
-def bootstrap(statistic: Statistic, n: int, *, seed: int = 0) -> Estimate:
+def bootstrap(
+    statistic: Statistic, n: int, *, seed: int = 0, groups: Sequence[str] | None = None
+) -> Estimate:
     """A statistic of n examples and its interval over 2,000 seeded resamples.
 
-    Equal n and seed draw the same resamples. So a statistic that subtracts one model's from another's on the
+    Examples of one group (questions over one passage) are drawn together: they are easy or hard together, and
+    drawing them one by one would give intervals that are too narrow (cluster bootstrap).
+
+    Equal groups and seed draw the same resamples: a statistic that subtracts two models' values on the
     same examples is the paired bootstrap.
 
     Raises:
@@ -38,21 +43,25 @@ def bootstrap(statistic: Statistic, n: int, *, seed: int = 0) -> Estimate:
     """
     if n < 1:
         raise ValueError("no examples to draw from")
+    _, group = np.unique(np.asarray(groups if groups is not None else range(n)), return_inverse=True)
+    size = int(group.max()) + 1
     random = np.random.default_rng(seed)
     block = max(1, _BLOCK_ELEMENTS // n)
     found = []
     for start in range(0, RESAMPLES, block):
         count = min(block, RESAMPLES - start)
-        draws = random.integers(0, n, (count, n)) + np.arange(count)[:, None] * n
-        weights = np.bincount(draws.ravel(), minlength=count * n).reshape(count, n)
-        found.append(statistic(weights.astype(np.float64)))
+        draws = random.integers(0, size, (count, size)) + np.arange(count)[:, None] * size
+        weights = np.bincount(draws.ravel(), minlength=count * size).reshape(count, size)
+        found.append(statistic(weights[:, group].astype(np.float64)))
     low, high = np.quantile(np.concatenate(found), (0.025, 0.975))
     return Estimate(float(statistic(np.ones((1, n)))[0]), float(low), float(high), n)
 
 
-def paired_bootstrap(statistic: Statistic, other: Statistic, n: int, *, seed: int = 0) -> Estimate:
+def paired_bootstrap(
+    statistic: Statistic, other: Statistic, n: int, *, seed: int = 0, groups: Sequence[str] | None = None
+) -> Estimate:
     """The difference of two statistics over the same n examples, resampled together."""
-    return bootstrap(lambda weights: statistic(weights) - other(weights), n, seed=seed)
+    return bootstrap(lambda weights: statistic(weights) - other(weights), n, seed=seed, groups=groups)
 
 
 def mean_of(values: npt.ArrayLike) -> Statistic:

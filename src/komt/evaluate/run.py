@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from komt.evaluate.choose import group_of
 from komt.evaluate.intervals import Estimate, bootstrap, paired_bootstrap
 from komt.evaluate.metrics import METRICS, Score
 from komt.example import Example, Message
@@ -138,7 +139,7 @@ def gain_of(
     """The difference of two models on the examples that both have scored; None where there are none."""
     theirs = {one.example.id: one.scores[metric] for one in other if metric in one.scores}
     pairs = [
-        (one.scores[metric], theirs[one.example.id])
+        (one, theirs[one.example.id])
         for one in answered
         if one.example.id in theirs
         and one.scores[metric].value is not None
@@ -146,14 +147,17 @@ def gain_of(
     ]
     if not pairs:
         return None
-    statistics = [METRICS.get(metric).statistic(side) for side in zip(*pairs, strict=True)]
-    return _as_row(paired_bootstrap(statistics[0], statistics[1], len(pairs), seed=seed))
+    judge = METRICS.get(metric)
+    here = judge.statistic([one.scores[metric] for one, _ in pairs])
+    there = judge.statistic([score for _, score in pairs])
+    groups = [group_of(one.example) for one, _ in pairs]
+    return _as_row(paired_bootstrap(here, there, len(pairs), seed=seed, groups=groups))
 
 
 def _score_row(answered: Sequence[Answered], metric: str, seed: int) -> Row:
     first = answered[0]
-    scores = [one.scores[metric] for one in answered]
-    scored = [one for one in scores if one.value is not None]
+    usable = [one for one in answered if one.scores[metric].value is not None]
+    scored = [one.scores[metric] for one in usable]
     row: Row = {
         "model": first.model,
         "task": first.example.task,
@@ -161,11 +165,12 @@ def _score_row(answered: Sequence[Answered], metric: str, seed: int) -> Row:
         "shots": first.shots,
         "metric": metric,
         **{"value": None, "low": None, "high": None, "n": 0},
-        "unscored": len(scores) - len(scored),
+        "unscored": len(answered) - len(scored),
     }
     if scored:
         statistic = METRICS.get(metric).statistic(scored)
-        row.update(_as_row(bootstrap(statistic, len(scored), seed=seed)))
+        groups = [group_of(one.example) for one in usable]
+        row.update(_as_row(bootstrap(statistic, len(scored), seed=seed, groups=groups)))
     if any(one.chosen is not None for one in scored):
         row["off_label"] = sum(one.chosen == "" for one in scored)
     row["ended"] = sum(one.ended for one in answered)
