@@ -59,7 +59,10 @@ def adapted():
     from komt.models.load import attach_lora
 
     def make(recipe, family="gemma3"):
-        return attach_lora(tiny_model(family, seed=recipe.seed), recipe.train.lora, recipe.seed)
+        model = tiny_model(family, seed=recipe.seed)
+        with torch.no_grad():
+            model.get_output_embeddings().weight.mul_(20)  # a fresh head is too small for LoRA to move logits
+        return attach_lora(model, recipe.train.lora, recipe.seed)
 
     return make
 

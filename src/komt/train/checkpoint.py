@@ -109,7 +109,9 @@ def invalid(path: Path) -> str:
     """Why a checkpoint cannot be used, or an empty string."""
     try:
         files = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))["files"]
-    except (OSError, ValueError, KeyError):
+        if not {_WEIGHTS, _OPTIMISER, _STATE} <= set(files):
+            return "its manifest does not name all its files"
+    except (OSError, ValueError, KeyError, TypeError):
         return "its manifest is missing or broken"
     for name, entry in files.items():
         file = path / name
