@@ -1,4 +1,4 @@
-"""The loop: a step is a list of bins fixed by (seed, step); the loss is divided by the whole step's weight."""
+"""The loop: a step is a list of bins fixed by (seed, step); the loss is divided by the weight of the step."""
 
 from __future__ import annotations
 

@@ -76,7 +76,12 @@ def train(
 
 
 def stage_key(recipe: Recipe, data: Path) -> str:
-    """Hash of all that decides the trained weights: recipe, data, model, versions."""
+    """Hash of all that decides the trained weights: recipe, data, model, versions.
+
+    Raises:
+        DataError: no training data.
+    """
+    _check_present(data / "train.parquet")
     parts = recipe.model_dump(mode="json", include={"seed", "model", "pack", "train"})
     parts["train"] = {k: v for k, v in parts["train"].items() if k not in {"save_steps", "keep"}}
     return hash_of([VERSION, parts, sha256(data / "train.parquet")])
@@ -97,11 +102,15 @@ def read_examples(path: Path) -> Iterator[Example]:
     Raises:
         DataError: missing or not Parquet.
     """
-    if not path.is_file():
-        raise DataError(f"no training data: {path} is missing", cure="komt build RECIPE makes it")
+    _check_present(path)
     for batch in pq.ParquetFile(path).iter_batches():
         for record in batch.to_pylist():
             yield Example.from_record(record)
+
+
+def _check_present(path: Path) -> None:
+    if not path.is_file():
+        raise DataError(f"no training data: {path} is missing", cure="komt build RECIPE makes it")
 
 
 def _check_unfinished(out: Path, resume: bool) -> None:
@@ -166,8 +175,10 @@ def _run(loop: Loop, out: Path, state: dict[str, Any], *, resume: bool, quiet: b
         for line in found.skipped:
             print(f"skipped checkpoint {line}", file=sys.stderr)
         print(f"going on after step {start} of {len(loop.steps)}", file=sys.stderr)
-        loop.scheduler.last_epoch = start - 1
-        loop.scheduler.step()
+        rates = [group["lr"] for group in loop.optimizer.param_groups]
+        loop.scheduler.load_state_dict(
+            {**loop.scheduler.state_dict(), "last_epoch": start, "_last_lr": rates}
+        )
     began = time.perf_counter()
     with TrainLog(out / "log.jsonl", start, len(loop.steps), quiet=quiet) as log:
 
