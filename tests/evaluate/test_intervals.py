@@ -46,3 +46,11 @@ def test_pairing_narrows_the_interval_of_a_difference():
 def test_no_examples_are_refused():
     with pytest.raises(ValueError, match="no examples"):
         bootstrap(mean_of([]), 0)
+
+
+def test_questions_over_one_passage_are_drawn_together():
+    # Ten passages of ten questions that are all right or all wrong: ten draws, not a hundred.
+    values, groups = [float(n // 10 % 2) for n in range(100)], [f"p{n // 10}" for n in range(100)]
+    alone, together = bootstrap(mean_of(values), 100), bootstrap(mean_of(values), 100, groups=groups)
+    assert together.value == alone.value == 0.5
+    assert together.high - together.low == pytest.approx((alone.high - alone.low) * np.sqrt(10), rel=0.1)

@@ -1,0 +1,118 @@
+"""komt chat, generate and eval through the command line, on a tiny model."""
+
+import io
+import json
+
+import pytest
+
+from komt.cli import main
+from komt.testing import tiny_model_folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(tiny_model_folder(tmp_path_factory.mktemp("model"), "gemma3"))
+
+
+def test_chat_answers_one_prompt_and_exits(model, capsys):
+    words = ["chat", model, "--prompt", "안녕", "--bits", "32", "--temperature", "0", "--max-new-tokens", "8"]
+    assert main(words) == 0
+    first = capsys.readouterr().out
+    assert first.endswith("\n")
+    assert main(words) == 0
+    assert capsys.readouterr().out == first
+
+
+def test_chat_takes_questions_from_a_pipe(model, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("안녕\n또 안녕\n"))
+    assert main(["chat", model, "--bits", "32", "--max-new-tokens", "4", "--seed", "1"]) == 0
+    assert capsys.readouterr().out.count("\n") >= 2
+
+
+def test_chat_refuses_impossible_settings_before_loading(capsys):
+    assert main(["chat", "no-such-model", "--temperature", "-1", "--top-p", "0"]) == 2
+    err = capsys.readouterr().err
+    assert "temperature -1.0 is below 0; top_p 0.0 is not above 0" in err
+
+
+def test_an_unknown_model_names_what_is_taken(capsys):
+    assert main(["chat", "gemma-3-270n", "--prompt", "가"]) == 2
+    assert "did you mean 'gemma-3-270m'" in capsys.readouterr().err
+
+
+def test_generate_answers_every_line_in_order(model, tmp_path, capsys):
+    source, out = tmp_path / "q.jsonl", tmp_path / "a.jsonl"
+    rows = [{"prompt": "안녕", "id": 1}, {"instruction": "줄여라", "input": "긴 글", "id": 2}]
+    source.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+    words = ["generate", model, str(source), "--bits", "32", "--max-new-tokens", "6"]
+    assert main([*words, "--out", str(out)]) == 0
+    answers = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [{k: v for k, v in row.items() if k not in {"answer", "ended"}} for row in answers] == rows
+    assert all(isinstance(row["answer"], str) and isinstance(row["ended"], bool) for row in answers)
+    capsys.readouterr()
+    assert main(words) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == answers
+
+
+def test_generate_names_file_and_line_and_leaves_nothing(model, tmp_path, capsys):
+    source, out = tmp_path / "q.jsonl", tmp_path / "a.jsonl"
+    source.write_text('{"prompt": "가"}\n{"prompt": "나"\n', encoding="utf-8")
+    assert main(["generate", model, str(source), "--out", str(out)]) == 1
+    err = capsys.readouterr().err
+    assert f"{source}, line 2" in err
+    assert "not JSON" in err
+    assert not out.exists()
+
+
+def test_generate_refuses_an_empty_and_a_missing_file(model, tmp_path, capsys):
+    (tmp_path / "empty.jsonl").write_text("\n")
+    assert main(["generate", model, str(tmp_path / "empty.jsonl")]) == 1
+    assert "the file is empty" in capsys.readouterr().err
+    assert main(["generate", model, str(tmp_path / "none.jsonl")]) == 1
+    assert "no such file" in capsys.readouterr().err
+    assert main(["generate", model, "x", "--max-new-tokens", "0"]) == 2
+    assert main(["generate", model, "x", "--out", str(tmp_path)]) == 2
+
+
+def test_generate_reads_standard_input(model, capsys, monkeypatch):
+    raw = io.TextIOWrapper(io.BytesIO('{"prompt": "안녕"}\n'.encode("cp949")))
+    monkeypatch.setattr("sys.stdin", raw)
+    assert main(["generate", model, "-", "--bits", "32", "--max-new-tokens", "3"]) == 0
+    assert json.loads(capsys.readouterr().out)["prompt"] == "안녕"
+
+
+def test_eval_scores_the_sample_and_leaves_scores_and_answers(model, tmp_path, capsys):
+    words = ["eval", model, "--tasks", "sample.sentiment,sample.qa", "--limit", "3", "--bits", "32"]
+    assert main([*words, "--max-new-tokens", "4", "--out", str(tmp_path), "--json", "--name", "tiny"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows == json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
+    assert [(row["task"], row["metric"]) for row in rows] == [
+        ("sample.sentiment", "accuracy"),
+        ("sample.sentiment", "macro_f1"),
+        ("sample.qa", "exact_match"),
+        ("sample.qa", "f1"),
+    ]
+    for row in rows:
+        assert {row["model"], row["split"]} == {"tiny", "test"}
+        assert (row["n"], row["unscored"], row["shots"]) == (3, 0, 0)
+        assert 0 <= row["low"] <= row["value"] <= row["high"] <= 1
+    assert rows[0]["off_label"] == 3
+    assert len((tmp_path / "answers-tiny.jsonl").read_text(encoding="utf-8").splitlines()) == 6
+
+
+def test_eval_shows_solved_examples_and_prints_a_table(model, capsys):
+    words = ["eval", model, "--tasks", "sample.sentiment", "--limit", "2", "--shots", "2", "--bits", "32"]
+    assert main([*words, "--max-new-tokens", "2", "--name", "tiny"]) == 0
+    out = capsys.readouterr().out
+    assert "tiny-2shot" in out
+    assert "n = 2" in out
+
+
+def test_eval_mistakes_are_found_before_the_model_is_loaded(capsys):
+    assert main(["eval", "no-such-model", "--tasks", "sample.sentimant"]) == 2
+    assert "did you mean 'sample.sentiment'" in capsys.readouterr().err
+    assert main(["eval", "no-such-model", "--tasks", ","]) == 2
+    assert main(["eval", "no-such-model", "--tasks", "sample.qa", "--limit", "0"]) == 2
+    assert main(["eval", "no-such-model", "--tasks", "sample.qa", "--shots", "-1"]) == 2
+    assert main(["eval", "no-such-model", "--tasks", "sample.qa", "--split", "dev"]) == 1
+    assert "has no split 'dev'" in capsys.readouterr().err
