@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 from komt.errors import KomtError, ModelError
 from komt.pack.batch import Batch, pack_sequences
@@ -75,10 +76,17 @@ class Loop:
         self.model.train()
         with self._signals():
             for number in range(start, len(self.steps)):
-                result, stopping = self._step(number), self._stop
+                result, stopping = self._step(number), self._stopping()
                 on_step(result, stopping or number + 1 == len(self.steps))
                 if stopping:
                     raise Interrupted(f"stopped after step {number + 1} of {len(self.steps)}, which is saved")
+
+    def _stopping(self) -> bool:
+        """Whether any rank was asked to stop: all of them leave after the same step."""
+        if self.accelerator.num_processes == 1:
+            return self._stop
+        asked = torch.tensor(float(self._stop), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(asked).item() > 0)
 
     def _step(self, number: int) -> StepResult:
         began, step = time.perf_counter(), self.steps[number]
@@ -186,17 +194,25 @@ def make_loop(
     Raises:
         ModelError: the model has no parameter to train.
     """
-    from transformers import get_cosine_schedule_with_warmup
-
     parameters = [p for p in model.parameters() if p.requires_grad]
     if not parameters:
         raise ModelError("no parameter of the model requires a gradient", cure="check train.lora.targets")
     optimizer = torch.optim.AdamW(parameters, lr=recipe.train.lr, weight_decay=recipe.train.weight_decay)
     warmup = math.ceil(recipe.train.warmup * len(steps))
-    scheduler = get_cosine_schedule_with_warmup(optimizer, warmup, len(steps))
+    scheduler = LambdaLR(optimizer, lambda step: rate_share(step, warmup, len(steps)))
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     model, optimizer = accelerator.prepare(model, optimizer)
     return Loop(recipe, sequences, steps, model, optimizer, scheduler, accelerator, way)
+
+
+def rate_share(step: int, warmup: int, total: int) -> float:
+    """Learning rate of a step (from 0) as a share of the highest: linear warm-up, then half a cosine.
+
+    Unlike transformers' schedule of that name no step is wasted at rate nought, neither first nor last.
+    """
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
 
 
 def _seed(seed: int, step: int, index: int) -> None:

@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -66,12 +67,14 @@ def train(
     loop = make_loop(recipe, sequences, steps, model, way)
     print(_opening(sequences, steps, parity, way), file=sys.stderr)
     seconds = _run(loop, out, _state(recipe, key), resume=resume, quiet=quiet)
-    name = "adapter" if recipe.train.method == "lora" else "model"
-    with staged_folder(out / name) as staged:
-        save = save_adapter if recipe.train.method == "lora" else save_full
-        save(loop.accelerator.unwrap_model(loop.model), tokenizer, place, staged)
     summary = _summary(key, sequences, steps, parity, way, seconds)
-    write_json(out / "train.json", summary)
+    if loop.accelerator.is_main_process:
+        name = "adapter" if recipe.train.method == "lora" else "model"
+        with staged_folder(out / name) as staged:
+            save = save_adapter if recipe.train.method == "lora" else save_full
+            save(loop.accelerator.unwrap_model(loop.model), tokenizer, place, staged)
+        write_json(out / "train.json", summary)
+    loop.accelerator.wait_for_everyone()
     return summary
 
 
@@ -169,8 +172,8 @@ def _state(recipe: Recipe, key: str) -> dict[str, Any]:
 
 def _run(loop: Loop, out: Path, state: dict[str, Any], *, resume: bool, quiet: bool) -> float:
     folder, start = out / "checkpoints", 0
-    train = loop.recipe.train
-    if resume and (found := load_newest(folder, loop.model, loop.optimizer, state)):
+    train, model = loop.recipe.train, loop.accelerator.unwrap_model(loop.model)
+    if resume and (found := load_newest(folder, model, loop.optimizer, state)):
         start = found.step
         for line in found.skipped:
             print(f"skipped checkpoint {line}", file=sys.stderr)
@@ -180,14 +183,15 @@ def _run(loop: Loop, out: Path, state: dict[str, Any], *, resume: bool, quiet: b
             {**loop.scheduler.state_dict(), "last_epoch": start, "_last_lr": rates}
         )
     began = time.perf_counter()
-    with TrainLog(out / "log.jsonl", start, len(loop.steps), quiet=quiet) as log:
+    main = loop.accelerator.is_main_process
+    with TrainLog(out / "log.jsonl", start, len(loop.steps), quiet=quiet) if main else nullcontext() as log:
 
         def on_step(result: StepResult, last: bool) -> None:
-            if loop.accelerator.is_main_process:
+            if log:
                 speed = result.examples / result.seconds
                 log.step(result.step, result.loss, result.lr, result.task_loss, speed)
                 if last or result.step % train.save_steps == 0:
-                    save_checkpoint(folder, result.step, loop.model, loop.optimizer, state, train.keep)
+                    save_checkpoint(folder, result.step, model, loop.optimizer, state, train.keep)
 
         try:
             loop.run(start, on_step)
