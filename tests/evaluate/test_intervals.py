@@ -54,3 +54,5 @@ def test_questions_over_one_passage_are_drawn_together():
     alone, together = bootstrap(mean_of(values), 100), bootstrap(mean_of(values), 100, groups=groups)
     assert together.value == alone.value == 0.5
     assert together.high - together.low == pytest.approx((alone.high - alone.low) * np.sqrt(10), rel=0.1)
+    few = [f"p{n // 25}" for n in range(100)]
+    assert bootstrap(mean_of(values), 100, groups=few) == alone

@@ -61,7 +61,7 @@ def alone(engine: TransformersEngine, prompt: list[int]) -> tuple[tuple[int, ...
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize(("batch_tokens", "chunk"), [(4096, 2048), (40, 16)])
+@pytest.mark.parametrize(("batch_tokens", "chunk"), [(4096, 1024), (40, 16)])
 def test_prompts_decoded_together_give_the_tokens_of_each_alone(family, batch_tokens, chunk, monkeypatch):
     monkeypatch.setattr(trie_decode, "_CHUNK_TOKENS", chunk)
     engine, prompts = engine_of(family), prompts_of()

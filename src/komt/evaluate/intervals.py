@@ -13,6 +13,7 @@ Floats = npt.NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
 
 RESAMPLES = 2000
+_FEWEST_GROUPS = 10
 # Weights held at a time; the result does not depend on it.
 _BLOCK_ELEMENTS = 1 << 22
 
@@ -33,7 +34,8 @@ def bootstrap(
     """A statistic of n examples and its interval over 2,000 seeded resamples.
 
     Examples of one group (questions over one passage) are drawn together: they are easy or hard together, and
-    drawing them one by one would give intervals that are too narrow (cluster bootstrap).
+    drawing them one by one would give intervals that are too narrow (cluster bootstrap). Fewer than ten
+    groups say too little about how groups differ: then examples are drawn one by one.
 
     Equal groups and seed draw the same resamples: a statistic that subtracts two models' values on the
     same examples is the paired bootstrap.
@@ -43,7 +45,9 @@ def bootstrap(
     """
     if n < 1:
         raise ValueError("no examples to draw from")
-    _, group = np.unique(np.asarray(groups if groups is not None else range(n)), return_inverse=True)
+    group = np.arange(n)
+    if groups is not None and len(set(groups)) >= _FEWEST_GROUPS:
+        _, group = np.unique(np.asarray(groups), return_inverse=True)
     size = int(group.max()) + 1
     random = np.random.default_rng(seed)
     block = max(1, _BLOCK_ELEMENTS // n)

@@ -17,7 +17,7 @@ from komt.pack.trie import Trie, build_trie, common_prefix
 
 MAX_PROMPTS = 64
 # Tokens of a packed row that go through the model at a time, so that its masks stay small.
-_CHUNK_TOKENS = 2048
+_CHUNK_TOKENS = 1024
 
 
 def plan_batches(prompts: Sequence[npt.ArrayLike], batch_tokens: int) -> Iterator[list[int]]:
