@@ -16,7 +16,15 @@ TARGET = Path(__file__).parent / "cli.md"
 
 def reference() -> str:
     """The whole command-line reference as Markdown."""
-    parts = ["# Command line", "", "Generated from `--help` by `make docs`.", "", "```text", overview(), "```"]
+    parts = [
+        "# Command line",
+        "",
+        "Generated from `--help` by `make docs`.",
+        "",
+        "```text",
+        overview(),
+        "```",
+    ]
     for verb in VERBS:
         text = build_parser(verb, importlib.import_module(f"komt.commands.{verb}")).format_help()
         parts += ["", f"## komt {verb}", "", "```text", text.rstrip(), "```"]

@@ -3,9 +3,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch is imported
+
 import pytest
+import torch
 
 _REAL = os.environ.get("KOMT_DATA", "")
+
+
+# Tensors as small as those of the tests are faster without a second thread to wait for.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

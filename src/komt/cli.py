@@ -27,6 +27,9 @@ VERBS = {
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns the exit status: 0, 1 (failed) or 2 (wrong usage)."""
     words = sys.argv[1:] if argv is None else argv
+    # Threads that spin while they wait make torch several times slower when anything else uses the CPU.
+    # Read when torch is first imported, so set here.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         status = _dispatch(words)
         sys.stdout.flush()
@@ -92,5 +95,6 @@ def _explain_os_error(error: OSError) -> str:
             "  to mend it: free some space, or point KOMT_HOME and --out to another disk"
         )
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return f"not allowed: {error.strerror}{where}\n  to mend it: choose a place you may write to (--out, KOMT_HOME)"
+        cure = "choose a place you may write to (--out, KOMT_HOME)"
+        return f"not allowed: {error.strerror}{where}\n  to mend it: {cure}"
     return f"{error.strerror or error}{where}"

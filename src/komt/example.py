@@ -45,7 +45,7 @@ class Example:
         id: unique and stable: task, row and template.
         task: catalogue name of the task; family: its kind of work, such as extractive_qa.
         kind: kind of template: plain, passage_first, instruction_first, options, closed_book, inverted.
-        source: catalogue name of the source; licence and origin (native, translated, generated): the source's.
+        source: catalogue name of the source; licence and origin (native, translated, generated): its own.
         split: train, dev or test, as the source says, or after `resplit`.
         template: the phrasing's id within its task.
         group: id of the passage that examples share, or "".

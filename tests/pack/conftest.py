@@ -8,15 +8,6 @@ from komt.pack import TokenSequence
 from komt.testing import tiny_model
 
 
-@pytest.fixture(autouse=True, scope="package")
-def _one_thread():
-    """Tensors this small are faster without a second thread to wait for."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def sequence():
     """Make a sequence: tokens, and how many of the last ones are supervised."""

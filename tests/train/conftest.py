@@ -14,15 +14,6 @@ from komt.testing import tiny_model, tiny_model_folder
 CITIES = ("서울", "부산", "대구", "인천", "광주", "대전")
 
 
-@pytest.fixture(autouse=True, scope="package")
-def _one_thread():
-    """Tensors this small are faster without a second thread to wait for."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def toy_sequences():
     """24 sequences on 6 passages of 20 tokens: the answer is 3 tokens, told by the passage's first one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,11 @@ def end_text(tokenizer: Any) -> str:
     Raises:
         ModelError: the template ends an answer with no special token.
     """
+    return _end_text(tokenizer, tokenizer.chat_template)
+
+
+@lru_cache(maxsize=8)  # listing a large vocabulary's special tokens takes 30 ms, and every row asks
+def _end_text(tokenizer: Any, template: str) -> str:
     asked = (Message("user", "가"),)
     text = render(tokenizer, (*asked, Message("assistant", _MARK)), answering=False)
     after = text.rpartition(_MARK)[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -72,7 +73,7 @@ def trie_tokens(sequences: Sequence[npt.ArrayLike]) -> int:
     return count
 
 
-def common_prefix(a: Ints, b: Ints) -> int:
+def common_prefix(a: npt.NDArray[np.integer[Any]], b: npt.NDArray[np.integer[Any]]) -> int:
     """Number of leading tokens that two sequences share."""
     size = min(len(a), len(b))
     differs = np.flatnonzero(a[:size] != b[:size])

@@ -6,13 +6,17 @@ import heapq
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from komt.pack.encode import TokenSequence
-from komt.pack.trie import trie_tokens
+from komt.pack.trie import common_prefix, trie_tokens
 from komt.recipe import PackPart, TrainPart
+
+# Every prompt of a template begins with the same few tokens; a passage or an instruction is longer than that.
+_WORTH_SHARING = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +40,23 @@ class Step:
         return tuple(index for members in self.bins for index in members)
 
 
-def plan_steps(sequences: Sequence[TokenSequence], pack: PackPart, train: TrainPart, seed: int) -> list[Step]:
+def plan_steps(
+    sequences: Sequence[TokenSequence], pack: PackPart, train: TrainPart, seed: int, fill: int = 0
+) -> list[Step]:
     """The whole training as a list of steps.
 
     A step holds about `step_tokens` tokens counted unshared (or `step_examples` sequences), so that sharing,
     bin size and accumulation change nothing but speed. Each epoch is shuffled by (seed, epoch); a fraction
-    of an epoch is the first part of it.
+    of an epoch is the first part of it. Bins are filled up to `fill` tokens (default: `pack.tokens`), which
+    an indivisible passage may exceed.
     """
+    fill = min(fill or pack.tokens, pack.tokens)
     steps: list[Step] = []
     whole, part = int(train.epochs), train.epochs - int(train.epochs)
     sizes = np.array([1 if train.step_examples else len(sequence) for sequence in sequences])
     budget = train.step_examples or train.step_tokens
     for epoch in range(whole + (part > 0)):
-        planned = _plan_epoch(sequences, sizes, budget, pack, np.random.default_rng((seed, epoch)))
+        planned = _plan_epoch(sequences, sizes, budget, pack, fill, np.random.default_rng((seed, epoch)))
         steps += planned if epoch < whole else planned[: max(1, round(part * len(planned)))]
     return steps
 
@@ -58,10 +66,10 @@ def _plan_epoch(
     sizes: npt.NDArray[np.int64],
     budget: int,
     pack: PackPart,
+    fill: int,
     random: np.random.Generator,
 ) -> list[Step]:
-    most = max(1, min(pack.max_share, budget // int(sizes.max())))
-    chunks = _chunks(sequences, most, random)
+    chunks = _chunks(sequences, sizes, budget, pack.max_share, random)
     weights = [int(sizes[chunk].sum()) for chunk in chunks]
     count = min(max(1, round(int(sizes.sum()) / budget)), len(chunks))
     members: list[list[list[int]]] = [[] for _ in range(count)]
@@ -74,7 +82,7 @@ def _plan_epoch(
         groups[step].add(key)
         filled[step] += weights[place]
         heapq.heappush(heap, (filled[step], step))
-    return [_step(sequences, chunks, pack) for chunks in members]
+    return [_step(sequences, [i for chunk in chunks for i in chunk], pack, fill) for chunks in members]
 
 
 def _emptiest(heap: list[tuple[int, int]], groups: list[set[str]], key: str) -> int:
@@ -93,50 +101,75 @@ def _key(sequence: TokenSequence) -> str:
     return sequence.group or sequence.example
 
 
-def _chunks(sequences: Sequence[TokenSequence], most: int, random: np.random.Generator) -> list[list[int]]:
-    """Sequences of one passage, at most `most` together, in random order."""
+def _chunks(
+    sequences: Sequence[TokenSequence],
+    sizes: npt.NDArray[np.int64],
+    budget: int,
+    max_share: int,
+    random: np.random.Generator,
+) -> list[list[int]]:
+    """Sequences of one passage in random order, at most `max_share` and about a step's budget together."""
     groups: dict[str, list[int]] = defaultdict(list)
     for index, sequence in enumerate(sequences):
         groups[_key(sequence)].append(index)
     chunks: list[list[int]] = []
     for group in groups.values():
         members = [group[i] for i in random.permutation(len(group))]
+        most = max(1, min(max_share, budget // int(sizes[members].max())))
         # Even parts: 13 examples at most 12 are 7 + 6, not 12 + 1.
         parts = -(-len(members) // most)
         chunks += [members[i::parts] for i in range(parts)]
     return chunks
 
 
-def _step(sequences: Sequence[TokenSequence], chunks: Sequence[list[int]], pack: PackPart) -> Step:
-    def cost(members: list[int]) -> int:
+def _step(sequences: Sequence[TokenSequence], members: list[int], pack: PackPart, fill: int) -> Step:
+    """Best fit of the pieces that share a prefix into bins, the largest first."""
+
+    def cost(members: Sequence[int]) -> int:
         ids = [sequences[i].ids for i in members]
         return trie_tokens(ids) if pack.share else sum(map(len, ids))
 
-    pieces = [piece for chunk in chunks for piece in _fitting(sorted(chunk), cost, pack.tokens)]
+    pieces = [
+        half for piece in _sharers(sequences, members, pack) for half in _halves(piece, cost, pack.tokens)
+    ]
     bins: list[list[int]] = []
     used: list[int] = []
-    for tokens, members in sorted(pieces, key=lambda piece: (-piece[0], piece[1])):
-        room = [i for i, taken in enumerate(used) if taken + tokens <= pack.tokens]
+    for tokens, piece in sorted(pieces, key=lambda piece: (-piece[0], piece[1])):
+        room = [i for i, taken in enumerate(used) if taken + tokens <= fill]
         if room:
             best = max(room, key=lambda i: (used[i], -i))
-            bins[best] += members
+            bins[best] += piece
             used[best] += tokens
         else:
-            bins.append(list(members))
+            bins.append(list(piece))
             used.append(tokens)
-    everyone = [sequences[i] for members in bins for i in members]
     return Step(
-        bins=tuple(tuple(members) for members in bins),
-        weight=float(sum(sequence.weights[1:].sum() for sequence in everyone)),
-        tokens=sum(map(cost, bins)),  # less than `used` where passages share their first words
-        flat_tokens=sum(map(len, everyone)),
+        bins=tuple(map(tuple, bins)),
+        weight=float(sum(sequences[i].weights[1:].sum() for i in members)),
+        tokens=sum(map(cost, bins)),  # less than `used` where pieces share their first words
+        flat_tokens=sum(len(sequences[i]) for i in members),
     )
 
 
-def _fitting(members: list[int], cost: Callable[[list[int]], int], limit: int) -> list[tuple[int, list[int]]]:
-    """Halve a chunk until each piece fits a bin; a single sequence is taken as it is."""
+def _sharers(sequences: Sequence[TokenSequence], members: list[int], pack: PackPart) -> list[list[int]]:
+    """Members in the trie's order, cut where neighbours share less than a worthwhile prefix."""
+    if not pack.share:
+        return [[index] for index in sorted(members)]
+    ordered = sorted(members, key=lambda i: (sequences[i].ids.astype(">u4").tobytes(), i))
+    pieces = [[ordered[0]]]
+    for before, index in pairwise(ordered):
+        if common_prefix(sequences[before].ids, sequences[index].ids) < _WORTH_SHARING:
+            pieces.append([])
+        pieces[-1].append(index)
+    return pieces
+
+
+def _halves(
+    members: list[int], cost: Callable[[Sequence[int]], int], limit: int
+) -> list[tuple[int, list[int]]]:
+    """Halve a piece until each part fits a bin; a single sequence is taken as it is."""
     tokens = cost(members)
     if tokens <= limit or len(members) == 1:
         return [(tokens, members)]
     middle = len(members) // 2
-    return [*_fitting(members[:middle], cost, limit), *_fitting(members[middle:], cost, limit)]
+    return [*_halves(members[:middle], cost, limit), *_halves(members[middle:], cost, limit)]

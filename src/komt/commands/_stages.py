@@ -1,0 +1,185 @@
+"""The stages of a recipe in a run folder: data, train, report. Same inputs are used again."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from komt.files import home, stage_folder, staged_folder, write_atomic
+from komt.progress import progress
+from komt.recipe import Bits, Recipe, load_recipe
+
+if TYPE_CHECKING:
+    from komt.evaluate.recorded import RecordedEngine
+    from komt.evaluate.run import Answered
+    from komt.example import Example
+    from komt.mix import Manifest
+    from komt.pack.fit import Fit
+
+_SHOTS = 5
+
+
+def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
+    """RECIPE, key=value, --out, --json."""
+    parser.add_argument("recipe", metavar="RECIPE", help="a shipped recipe's name, or a YAML file")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="changed settings, as train.lr=1e-4"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run's folder (default: runs/RECIPE-NAME)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def load_from(args: argparse.Namespace) -> tuple[Recipe, Path]:
+    """The recipe with its overrides, and the run folder."""
+    recipe = load_recipe(args.recipe, args.overrides)
+    return recipe, args.out or Path("runs") / recipe.name
+
+
+def say(text: str) -> None:
+    """A line for the person who waits; results alone go to standard output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def fit_for(recipe: Recipe) -> Fit:
+    """What keeps a build's examples within `pack.tokens`, by the recipe's own tokenizer."""
+    from komt.models.load import load_tokenizer
+    from komt.models.resolve import resolve
+    from komt.pack.fit import make_fit
+
+    place = resolve(recipe.model.name, remote_code=recipe.model.remote_code)
+    return make_fit(load_tokenizer(place), recipe.pack.tokens, recipe.data.over_long)
+
+
+def built(recipe: Recipe, target: Path) -> Manifest:
+    """Build into a content-addressed stage, or find it there, and copy it to `target`."""
+    from komt.mix import build, read_manifest, stage_key
+
+    stage = stage_folder("build", stage_key(recipe))
+    if not (stage / "manifest.json").is_file():
+        build(recipe, stage, fit_for(recipe))
+    with staged_folder(target) as staged:
+        shutil.copytree(stage, staged, dirs_exist_ok=True)
+    return read_manifest(target)
+
+
+def build_stage(recipe: Recipe, out: Path) -> Manifest:
+    """Leave `out/recipe.yaml` and `out/data`."""
+    write_atomic(out / "recipe.yaml", recipe.as_yaml())
+    manifest = built(recipe, out / "data")
+    rejected = sum(task.read - task.examples for task in manifest.tasks.values())
+    shortened = sum(task.shortened for task in manifest.tasks.values())
+    say(
+        f"data: {manifest.examples:,} examples of {len(manifest.tasks)} tasks; {rejected:,} rows left out, "
+        f"{shortened:,} shortened (reasons in {out / 'data' / 'manifest.json'})"
+    )
+    if manifest.note:
+        say(f"{', '.join(manifest.resplit)}: {manifest.note}")
+    return manifest
+
+
+def train_stage(recipe: Recipe, out: Path, *, resume: bool) -> dict[str, Any]:
+    """Leave `out/train`."""
+    from komt.train.run import train
+
+    summary = train(recipe, out / "data", out / "train", resume=resume)
+    say(
+        f"trained on {summary['trained']:,} examples in {summary['seconds']:.0f} s "
+        f"({summary['examples_s']} examples/s), {summary['steps']} steps"
+    )
+    return summary
+
+
+def evaluate_stage(recipe: Recipe, out: Path) -> list[dict[str, Any]]:
+    """Score base, base with five examples, and the tuned model; leave `out/report`."""
+    from komt.evaluate.run import scores_of, write_answers, write_scores
+    from komt.mix import read_manifest
+
+    manifest = read_manifest(out / "data")
+    comparable = {name: task.source not in manifest.resplit for name, task in manifest.tasks.items()}
+    models = [*recipe.evaluate.compare, "tuned"]
+    answers: dict[str, list[Answered]] = {}
+    for name in models:
+        answers[name] = [
+            one for task in recipe.evaluate.tasks for one in _score_task(recipe, out, task, name)
+        ]
+        write_answers(out / "report", answers[name])
+    rows = []
+    for name in models:
+        against = [answers[other] for other in recipe.evaluate.compare] if name == "tuned" else []
+        rows += scores_of(answers[name], against=against, comparable=comparable)
+    write_scores(out / "report" / "scores.json", rows)
+    return rows
+
+
+def _score_task(recipe: Recipe, out: Path, task: str, name: str) -> list[Answered]:
+    from komt.evaluate.run import score
+    from komt.tasks import few_shot, load_task
+
+    settings = recipe.evaluate
+    examples = evaluation_examples(out / "data", task, settings.limit)
+    owner = load_task(task, recipe)
+    shots: list[Example] = []
+    if name == "base-5shot":
+        shots = few_shot(owner, _SHOTS, recipe.seed)
+        examples = examples[: settings.shot_limit]
+    with progress(f"{name}: {task}", len(examples)) as advance:
+        return score(
+            _engine(
+                str(out) if name == "tuned" else recipe.model.name,
+                recipe.model.bits,
+                recipe.model.remote_code,
+            ),
+            examples,
+            name=name,
+            metrics=owner.metrics,
+            shots=shots,
+            max_new_tokens=settings.max_new_tokens,
+            batch_tokens=settings.batch_tokens,
+            on_done=lambda place: advance(),
+        )
+
+
+def evaluation_examples(data: Path, task: str, limit: int | None) -> list[Example]:
+    """Rows held out for a task, the first `limit` in an order that no seed changes, passage by passage."""
+    from komt.files import hash_of
+    from komt.mix import read_examples
+
+    rows = [example for example in read_examples(data / "evaluate.parquet") if example.task == task]
+    rows.sort(key=lambda example: (hash_of(example.group or example.id), example.id))
+    return rows[:limit]
+
+
+@lru_cache(maxsize=1)  # base and base-5shot share one; it is dropped before the tuned model is loaded
+def _engine(model: str, bits: Bits, remote_code: bool) -> RecordedEngine:
+    from komt.evaluate.recorded import RecordedEngine
+    from komt.files import hash_of
+    from komt.models.load import load_model, load_tokenizer
+    from komt.models.resolve import resolve
+    from komt.serve.transformers_engine import TransformersEngine
+
+    place = resolve(model, remote_code=remote_code)
+    key = hash_of([place.revision, bits])[:16]
+
+    def open_engine() -> TransformersEngine:
+        return TransformersEngine(load_model(place, bits), load_tokenizer(place))
+
+    return RecordedEngine(open_engine, home() / "stages" / f"answers-{key}.json")
+
+
+def report(rows: list[dict[str, Any]], out: Path, *, as_json: bool) -> None:
+    """Print the scores, and what to do next."""
+    import json
+
+    from komt.evaluate.table import table
+
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    table(rows)
+    print(f"report: {out / 'report'}   try it: komt chat {out}")
