@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -77,13 +78,29 @@ def render(
 
 
 def choose_template(task: Task, row: Row, seed: int) -> Template:
-    """The phrasing of a row: by weight, fixed by seed, task and row."""
-    point = share_of(["template", seed, task.name, row["id"]]) * sum(item.weight for item in task.templates)
-    for template in task.templates:
+    """The phrasing of a row: by weight, fixed by the seed.
+
+    Rows over one passage are all passage-first, or all instruction-first in the same phrasing: either way
+    they share what they begin with.
+    """
+    group = row.get(task.group) if task.group else None
+    first = [template for template in task.templates if template.kind == "passage_first"]
+    rest = [template for template in task.templates if template.kind != "passage_first"]
+    if group and first and rest:
+        share = sum(template.weight for template in rest) / sum(item.weight for item in task.templates)
+        if share_of(["kind", seed, group]) < share:
+            return _by_weight(rest, ["template", seed, task.name, group])
+        return _by_weight(first, ["template", seed, task.name, row["id"]])
+    return _by_weight(task.templates, ["template", seed, task.name, row["id"]])
+
+
+def _by_weight(templates: Sequence[Template], key: list[Any]) -> Template:
+    point = share_of(key) * sum(item.weight for item in templates)
+    for template in templates:
         point -= template.weight
         if point < 0:
             return template
-    return task.templates[-1]
+    return templates[-1]
 
 
 def content_key(task: Task, row: Row) -> str:
