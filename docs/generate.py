@@ -1,17 +1,27 @@
-"""Writes docs/cli.md from --help; with --check compares instead (exit status 1 when it is out of date)."""
+"""Writes docs/cli.md from --help, and the table of keys in docs/recipes.md from the types of a recipe.
+
+With --check it compares instead (exit status 1 when something is out of date). The table's last column, what a
+key means, is written by hand in the table itself; the others are generated.
+"""
 
 from __future__ import annotations
 
 import importlib
+import json
 import os
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ["COLUMNS"] = "100"
 
 from komt.cli import VERBS, build_parser, overview
+from komt.recipe import Recipe
 
-TARGET = Path(__file__).parent / "cli.md"
+HERE = Path(__file__).parent
+TABLE = re.compile(r"(?<=<!-- keys -->\n).*?(?=<!-- /keys -->)", re.DOTALL)
 
 
 def reference() -> str:
@@ -31,15 +41,74 @@ def reference() -> str:
     return "\n".join(parts) + "\n"
 
 
+def recipe_guide(text: str) -> str:
+    """docs/recipes.md with its table made anew.
+
+    Raises:
+        SystemExit: a key has no meaning yet.
+    """
+    meanings = dict(re.findall(r"^\| `([^`]+)` \|.*\| ([^|]+) \|$", text, re.MULTILINE))
+    schema = Recipe.model_json_schema()
+    lines = ["| key | default | values | meaning |", "|---|---|---|---|"]
+    for key, default, values in recipe_keys(schema, schema["$defs"]):
+        meaning = meanings.get(key)
+        if not meaning:
+            raise SystemExit(f"docs/recipes.md: add a row '| `{key}` | | | MEANING |' to the table")
+        lines.append(f"| `{key}` | {default} | {values} | {meaning} |")
+    return TABLE.sub("\n".join(lines).replace("\\", r"\\") + "\n", text)
+
+
+def recipe_keys(
+    schema: dict[str, Any], parts: dict[str, Any], above: str = ""
+) -> Iterator[tuple[str, str, str]]:
+    """Every key of a recipe with its default and its values."""
+    for name, field in schema["properties"].items():
+        key = f"{above}{name}"
+        if part := _part(field):
+            yield from recipe_keys(parts[part], parts, f"{key}.")
+        elif part := _part(field.get("additionalProperties") or {}):
+            yield from recipe_keys(parts[part], parts, f"{key}.NAME.")
+        elif part := _part(field.get("items") or {}):
+            yield from recipe_keys(parts[part], parts, f"{key}[].")
+        else:
+            needed = name in schema.get("required", ())
+            default = "needed" if needed else f"`{json.dumps(field.get('default'), ensure_ascii=False)}`"
+            yield key, default, values_of(field)
+
+
+def _part(field: dict[str, Any]) -> str:
+    return str(field.get("$ref", "")).rpartition("/")[2]
+
+
+def values_of(field: dict[str, Any]) -> str:
+    """What a key takes, in words."""
+    if "anyOf" in field:
+        return " or ".join(values_of(option) for option in field["anyOf"])
+    if "enum" in field:
+        return ", ".join(f"`{json.dumps(value)}`" for value in field["enum"])
+    if field["type"] == "array":
+        return f"list of {values_of(field['items'])}"
+    words = {"string": "text", "boolean": "`true`, `false`", "null": "`null`"}.get(
+        field["type"], field["type"]
+    )
+    signs = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤"}
+    bounds = [f"{sign} {field[bound]:g}" for bound, sign in signs.items() if bound in field]
+    return " ".join([words, ", ".join(bounds)]).strip()
+
+
 def main() -> int:
     """Write or compare."""
-    text = reference()
+    guide = HERE / "recipes.md"
+    made = {HERE / "cli.md": reference(), guide: recipe_guide(guide.read_text(encoding="utf-8"))}
+    stale = [
+        path for path, text in made.items() if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
     if "--check" in sys.argv[1:]:
-        if not TARGET.is_file() or TARGET.read_text(encoding="utf-8") != text:
-            print("docs/cli.md is out of date: run `make docs`", file=sys.stderr)
-            return 1
-        return 0
-    TARGET.write_text(text, encoding="utf-8")
+        for path in stale:
+            print(f"docs/{path.name} is out of date: run `make docs`", file=sys.stderr)
+        return 1 if stale else 0
+    for path in stale:
+        path.write_text(made[path], encoding="utf-8")
     return 0
 
 
