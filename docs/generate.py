@@ -1,7 +1,7 @@
 """Writes docs/cli.md from --help, and the table of keys in docs/recipes.md from the types of a recipe.
 
-With --check it compares instead (exit status 1 when something is out of date). The table's last column, what a
-key means, is written by hand in the table itself; the others are generated.
+With --check it compares instead (exit status 1 when something is out of date). The last column of the table,
+what a key means, is written by hand in the table itself; the others are generated.
 """
 
 from __future__ import annotations
