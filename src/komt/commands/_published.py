@@ -193,7 +193,10 @@ def read_instructions(path: Path) -> list[dict[str, Any]]:
     if read_text(path).lstrip().startswith("{"):
         cure = f"{shape}\n    other files (JSON Lines, CSV): komt init {path}"
         raise DataError("not a JSON list of rows", where=str(path), cure=cure)
-    rows = load_json(path)
+    try:
+        rows = load_json(path)
+    except DataError as error:
+        raise DataError(error.what, where=error.where, cure=shape) from error
     if not isinstance(rows, list):
         raise DataError("not a JSON list of rows", where=str(path), cure=shape)
     if not rows:
