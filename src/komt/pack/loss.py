@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from komt.pack.attention import additive, folded
 from komt.pack.batch import Batch
 from komt.pack.masks import attention_masks, trie_visibility
 
@@ -51,18 +53,20 @@ def forward_rows(model: Any, batch: Batch) -> Tensor:
 
     Scaling and soft caps stay the model's business (`logits_to_keep` with a tensor of row numbers).
     """
-    masks = None  # one sequence alone: the model's own causal order, also where no mask could confine it
-    if not bool((batch.ends == len(batch.ends)).all()):
-        config = getattr(model, "module", model).config  # under DDP the model stands inside a wrapper
-        positions = batch.positions[0]
-        masks = attention_masks(config, trie_visibility(batch.ends), positions, positions)
-    output = model(
-        input_ids=batch.ids,
-        position_ids=batch.positions,
-        attention_mask=masks,
-        use_cache=False,
-        logits_to_keep=batch.rows,
-    )
+    inner = getattr(model, "module", model)  # under DDP the model stands inside a wrapper
+    alone = bool((batch.ends == len(batch.ends)).all())
+    with contextlib.nullcontext(False) if alone else folded(inner, len(batch.ends)) as is_folded:
+        masks = None  # one sequence alone: the model's own causal order, also where no mask could confine it
+        if not alone:
+            positions = batch.positions[0]
+            masks = attention_masks(inner.config, trie_visibility(batch.ends), positions, positions)
+        output = model(
+            input_ids=batch.ids,
+            position_ids=batch.positions,
+            attention_mask=additive(masks) if is_folded else masks,
+            use_cache=False,
+            logits_to_keep=batch.rows,
+        )
     return cast(Tensor, output.logits[0])
 
 

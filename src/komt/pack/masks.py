@@ -53,5 +53,7 @@ def attention_masks(config: Any, visible: Tensor, queries: Tensor, keys: Tensor)
     slides = _WINDOWED in kinds if kinds else getattr(config, "use_sliding_window", True)
     if not window or not slides:
         return full
+    if not len(queries) or int(queries.max()) < int(window or 0):
+        return {_FULL: full, _WINDOWED: full} if kinds else full  # no path is longer than the window
     windowed = full & (queries[:, None] - keys[None, :] < window)
     return {_FULL: full, _WINDOWED: windowed} if kinds else windowed

@@ -119,11 +119,21 @@ class Loop:
             self.accelerator.backward((losses * batch.weights).sum() * scale)
         return losses.detach()
 
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """Full fine-tuning keeps fp32 weights and computes in bf16 where the recipe says 16 bits."""
-        if self.recipe.train.method == "full" and self.recipe.model.bits == 16:
-            return torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16)
-        return contextlib.nullcontext()
+    @contextlib.contextmanager
+    def _autocast(self) -> Iterator[None]:
+        """Compute in bf16 unless the recipe says 32 bits; trained weights themselves are fp32."""
+        if self.recipe.model.bits == 32:
+            yield
+            return
+        from peft.helpers import disable_input_dtype_casting
+
+        model = self.accelerator.unwrap_model(self.model)
+        # PEFT would turn each layer's input to fp32; autocast turns the much smaller adapter to bf16.
+        casting = contextlib.nullcontext()
+        if self.recipe.train.method == "lora":
+            casting = disable_input_dtype_casting(model)
+        with casting, torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16):
+            yield
 
     @contextlib.contextmanager
     def _last_syncs(self, last: bool) -> Iterator[None]:

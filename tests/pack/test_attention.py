@@ -1,0 +1,49 @@
+"""Folded attention computes what SDPA computes, and is used only where that holds."""
+
+import pytest
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from komt.pack import loss, pack_sequences
+from komt.pack.attention import NAME, additive, folded, folded_attention
+from komt.testing import FAMILIES, tiny_model
+
+
+@pytest.mark.parametrize(("heads", "groups"), [(4, 1), (4, 2), (4, 4)])
+def test_it_equals_sdpa(heads, groups):
+    torch.manual_seed(0)
+    query = torch.randn(1, heads, 5, 8, requires_grad=True)
+    key, value = (torch.randn(1, groups, 7, 8, requires_grad=True) for _ in range(2))
+    mask = (torch.rand(1, 1, 5, 7) > 0.4).index_fill(3, torch.tensor([0]), True)
+    ours, _ = folded_attention(None, query, key, value, additive(mask), scaling=0.3)
+    theirs = scaled_dot_product_attention(query, key, value, mask, scale=0.3, enable_gqa=True).transpose(1, 2)
+    torch.testing.assert_close(ours, theirs)
+    upstream = torch.randn_like(ours)
+    mine = torch.autograd.grad(ours, (query, key, value), upstream)
+    torch.testing.assert_close(mine, torch.autograd.grad(theirs, (query, key, value), upstream))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_packed_loss_uses_it_and_equals_that_by_sdpa(family, ragged, monkeypatch):
+    model, batch = tiny_model(family), pack_sequences(ragged)
+    with folded(model, len(batch.ends)) as used:
+        assert used
+        assert model.config._attn_implementation == NAME
+    assert model.config._attn_implementation == "sdpa"
+    by_folding = loss(model, batch)
+    monkeypatch.setattr("komt.pack.attention._MOST_TOKENS", 0)
+    torch.testing.assert_close(by_folding, loss(model, batch), rtol=1e-6, atol=1e-6)
+
+
+def test_soft_caps_sinks_long_rows_and_checkpointing_keep_sdpa():
+    model = tiny_model("llama")
+    with folded(model, 5000) as used:
+        assert not used
+    model.gradient_checkpointing_enable()
+    with folded(model.train(), 10) as used:
+        assert not used
+    with folded(model.eval(), 10) as used:
+        assert used
+    model.config.attn_logit_softcapping = 50.0
+    with folded(model, 10) as used:
+        assert not used
