@@ -69,7 +69,7 @@ def worker(way: str, dtype: str, passages: int) -> dict[str, Any]:
     if way.startswith("trl"):
         result = _trl(model, tokenizer, examples, packing=way == "trl-packing", dtype=dtype)
     elif way == "komt":
-        result = _komt(model, sequences)
+        result = _komt(model, sequences, bits=16 if dtype == "bf16" else 32)
     else:
         result = _padded(model, sequences, rows_only=way == "head")
     result["examples_s"] = len(examples) / result["seconds"]
@@ -128,7 +128,7 @@ def _padded(model: Any, sequences: list[Any], *, rows_only: bool) -> dict[str, A
     }
 
 
-def _komt(model: Any, sequences: list[Any]) -> dict[str, Any]:
+def _komt(model: Any, sequences: list[Any], *, bits: int) -> dict[str, Any]:
     """komt's own plan and loop, one optimiser step over all examples."""
     from komt.recipe import Recipe
     from komt.train.loop import make_loop
@@ -139,6 +139,7 @@ def _komt(model: Any, sequences: list[Any]) -> dict[str, Any]:
         {
             "name": "bench",
             "data": {},
+            "model": {"bits": bits},
             "pack": {"max_share": 1000},
             "train": {"lr": LEARNING_RATE, "warmup": 0.0, "step_examples": len(sequences)},
         }
@@ -183,7 +184,7 @@ def _trl(model: Any, tokenizer: Any, examples: list[Any], *, packing: bool, dtyp
             weight_decay=0.0,
             max_length=LIMIT,
             packing=packing,
-            bf16=False,
+            bf16=dtype == "bf16",
             gradient_checkpointing=False,
             use_cpu=True,
             logging_steps=1,
@@ -206,7 +207,7 @@ def _trl(model: Any, tokenizer: Any, examples: list[Any], *, packing: bool, dtyp
         "loss": losses[0],
         "tokens": sum(len(row["input_ids"]) for row in rows),
         "targets": sum(sum(1 for flag in mask if flag not in (0, -100)) for mask in masks if mask),
-        "mask": "completion only" + (", packed rows attend to each other" if packing else ""),
+        "mask": "completion only",
         "cut": sum(len(row["input_ids"]) >= LIMIT for row in rows) if not packing else 0,
     }
 

@@ -70,8 +70,8 @@ def built(recipe: Recipe, target: Path) -> Manifest:
 
 def build_stage(recipe: Recipe, out: Path) -> Manifest:
     """Leave `out/recipe.yaml` and `out/data`."""
-    write_atomic(out / "recipe.yaml", recipe.as_yaml())
     manifest = built(recipe, out / "data")
+    write_atomic(out / "recipe.yaml", recipe.as_yaml())
     rejected = sum(task.read - task.examples for task in manifest.tasks.values())
     shortened = sum(task.shortened for task in manifest.tasks.values())
     say(
@@ -118,11 +118,14 @@ def evaluate_stage(recipe: Recipe, out: Path) -> list[dict[str, Any]]:
 
 
 def _score_task(recipe: Recipe, out: Path, task: str, name: str) -> list[Answered]:
+    from komt.evaluate import choose_examples
     from komt.evaluate.run import score
+    from komt.mix import read_examples
     from komt.tasks import few_shot, load_task
 
     settings = recipe.evaluate
-    examples = evaluation_examples(out / "data", task, settings.limit)
+    held = read_examples(out / "data" / "evaluate.parquet")
+    examples = choose_examples([one for one in held if one.task == task], settings.limit)
     owner = load_task(task, recipe)
     shots: list[Example] = []
     if name == "base-5shot":
@@ -143,16 +146,6 @@ def _score_task(recipe: Recipe, out: Path, task: str, name: str) -> list[Answere
             batch_tokens=settings.batch_tokens,
             on_done=lambda place: advance(),
         )
-
-
-def evaluation_examples(data: Path, task: str, limit: int | None) -> list[Example]:
-    """Rows held out for a task, the first `limit` in an order that no seed changes, passage by passage."""
-    from komt.files import hash_of
-    from komt.mix import read_examples
-
-    rows = [example for example in read_examples(data / "evaluate.parquet") if example.task == task]
-    rows.sort(key=lambda example: (hash_of(example.group or example.id), example.id))
-    return rows[:limit]
 
 
 @lru_cache(maxsize=1)  # base and base-5shot share one; it is dropped before the tuned model is loaded

@@ -25,7 +25,7 @@ class Answered:
     Attributes:
         model: the model's name in score tables.
         example: what was asked.
-        answer: the model's text up to its end token or the length limit, stripped, and nothing else cut.
+        answer: the model's text up to its end token or the length limit, stripped (see `score`).
         ended: by the end token.
         scores: by metric.
         shots: number of solved examples that were shown before.
@@ -53,7 +53,8 @@ def score(
     """Answer examples greedily and score the answers.
 
     What counts is everything up to the end token or the limit: a model that rambles on is not helped by
-    cutting its answer somewhere.
+    cutting its answer somewhere. Only after shots whose answers are one line each, the first line counts:
+    a base model learns that format from them, but no end token.
 
     Args:
         engine: the model.
@@ -81,9 +82,12 @@ def score(
     found = engine.generate(
         prompts, max_new_tokens=max_new_tokens, batch_tokens=batch_tokens, on_done=on_done
     )
+    one_line = bool(shots) and all("\n" not in shot.messages[-1].content for shot in shots)
     answered = []
     for example, completion in zip(examples, found, strict=True):
         answer = completion.text.strip()
+        if one_line:
+            answer = answer.partition("\n")[0].strip()
         scores = {metric: judge.score(answer, example) for metric, judge in judges[example.task].items()}
         answered.append(Answered(name, example, answer, completion.ended, scores, len(shots)))
     return answered

@@ -95,5 +95,10 @@ def _suits(model: Any, config: Any, tokens: int) -> bool:
         and next(model.parameters()).device.type == "cpu"
         and not getattr(config, "attn_logit_softcapping", None)
         and not any(hasattr(module, "sinks") for module in model.modules())
-        and not (model.training and getattr(model, "is_gradient_checkpointing", False))
+        and not (model.training and _checkpoints(model))
     )
+
+
+def _checkpoints(model: Any) -> bool:
+    """Whether activations are computed again in the backward pass."""
+    return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
