@@ -104,6 +104,16 @@ def test_shots_stand_before_every_question_as_earlier_turns():
     assert scores_of(found)[0]["shots"] == 2
 
 
+def test_after_shots_of_one_line_the_first_line_of_an_answer_counts():
+    engine = Parrot({f"sample.qa {n}": "서울\n\n### instruction: 다음" for n in range(20)})
+    base = score(engine, EXAMPLES[:1], name="base", metrics=["exact_match"])
+    shown = score(engine, EXAMPLES[:1], name="base-5shot", metrics=["exact_match"], shots=EXAMPLES[1:6])
+    assert [one.scores["exact_match"].value for one in (*base, *shown)] == [0.0, 1.0]
+    long = [example_of(30, "서울\n부산")]
+    two_lines = score(engine, EXAMPLES[:1], name="base-1shot", metrics=["exact_match"], shots=long)
+    assert two_lines[0].scores["exact_match"].value == 0.0
+
+
 def test_a_system_message_stays_in_front_of_the_shots():
     system = Message("system", "짧게 답하라.")
     own = (system, Message("user", "물음"), Message("assistant", "답", True))
@@ -155,8 +165,9 @@ def test_the_table_has_a_column_per_model_and_the_gain_beneath():
     text = printed([*scores_of(base), *scores_of(tuned, against=[base])])
     head = next(line for line in text.splitlines() if "metric" in line)
     assert head.index("base") < head.index("tuned")
-    assert "0.200 [" in text
-    assert "0.800 [" in text
+    values = next(line for line in text.splitlines() if "exact_match" in line)
+    assert values.index("0.200") < values.index("0.800")
+    assert "n = 20" in text
     assert "tuned − base = +0.600 [+" in text
     assert "(paired, n = 20)" in text
 

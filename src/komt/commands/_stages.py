@@ -165,9 +165,11 @@ def _engine(model: str, bits: Bits, remote_code: bool) -> RecordedEngine:
     return RecordedEngine(open_engine, home() / "stages" / f"answers-{key}.json")
 
 
-def report(rows: list[dict[str, Any]], out: Path, *, as_json: bool) -> None:
-    """Print the scores, and what to do next."""
+def report(rows: list[dict[str, Any]], out: Path, *, as_json: bool, seconds: float) -> None:
+    """Print the scores, what they took, and what to do next."""
     import json
+    import os
+    import resource
 
     from komt.evaluate.table import table
 
@@ -175,4 +177,6 @@ def report(rows: list[dict[str, Any]], out: Path, *, as_json: bool) -> None:
         print(json.dumps(rows, ensure_ascii=False))
         return
     table(rows)
-    print(f"report: {out / 'report'}   try it: komt chat {out}")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"{seconds / 60:.1f} minutes on {os.cpu_count()} CPU cores, peak memory {peak:.1f} GiB")
+    print(f"report: {out / 'report'}\ntry it: komt chat {out} --prompt '고양이는 왜 물을 싫어하나요?'")

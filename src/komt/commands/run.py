@@ -11,6 +11,7 @@ Example:
 from __future__ import annotations
 
 import argparse
+import time
 
 from komt.commands._stages import (
     add_recipe_arguments,
@@ -29,10 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run all stages of a recipe and print the scores."""
+    began = time.monotonic()
     recipe, out = load_from(args)
     build_stage(recipe, out)
     train_stage(recipe, out, resume=True)
     if recipe.evaluate.tasks:
         scores = evaluate_stage(recipe, out)
-        report(scores, out, as_json=args.json)
+        report(scores, out, as_json=args.json, seconds=time.monotonic() - began)
     return 0

@@ -26,9 +26,10 @@ def table(rows: Sequence[Row], console: Console | None = None) -> None:
     console.print(grid)
     for row in rows:
         for other, gain in row.get("gain", {}).items():
-            console.print(f"{row['task']} {row['metric']}: {row['model']} − {other} = {_gain(gain)}")
+            line = f"{row['task']} {row['metric']}: {row['model']} − {other} = {_gain(gain)}"
+            console.print(line, soft_wrap=True)
     for line in _remarks(rows):
-        console.print(line)
+        console.print(line, soft_wrap=True)
 
 
 def _cell(row: Row | None) -> str:
@@ -36,7 +37,8 @@ def _cell(row: Row | None) -> str:
         return "–"
     if row["value"] is None:
         return f"unscored ({row['unscored']})"
-    return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]\nn = {row['n']:,}".replace("[", r"\[")
+    interval = rf"\[{row['low']:.3f}, {row['high']:.3f}]"
+    return f"{row['value']:.3f}\n{interval}\nn = {row['n']:,}"
 
 
 def _gain(gain: Row) -> str:
