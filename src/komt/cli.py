@@ -24,6 +24,12 @@ VERBS = {
 }
 
 
+_FULL_DISK = (
+    "no space left on the disk; nothing half-written was kept\n"
+    "  to mend it: free some space, or point KOMT_HOME and --out to another disk"
+)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns the exit status: 0, 1 (failed) or 2 (wrong usage)."""
     words = sys.argv[1:] if argv is None else argv
@@ -38,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"komt: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
-        print("\nkomt: interrupted; what was finished before is kept", file=sys.stderr)
+        print("\nkomt: interrupted; finished stages are kept, nothing is half-written", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # The reader of a pipe (head, less) has gone: not a failure, and nothing more can be printed.
@@ -46,6 +52,11 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     except OSError as error:
         print(f"komt: {_explain_os_error(error)}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        if not _is_full_disk(error):
+            raise
+        print(f"komt: {_FULL_DISK}", file=sys.stderr)
         return 1
 
 
@@ -62,7 +73,10 @@ def _dispatch(words: list[str]) -> int:
             f"unknown verb '{verb}'{did_you_mean(verb, VERBS)}", cure="komt --help lists the verbs"
         )
     module = importlib.import_module(f"komt.commands.{verb}")
-    args = build_parser(verb, module).parse_args(words[1:])
+    parser = build_parser(verb, module)
+    # key=value may stand before and after options; verbs with verbs of their own take no such words.
+    nested = any(action.nargs == argparse.PARSER for action in parser._actions)
+    args = parser.parse_args(words[1:]) if nested else parser.parse_intermixed_args(words[1:])
     return int(module.main(args))
 
 
@@ -89,12 +103,17 @@ def overview() -> str:
 
 def _explain_os_error(error: OSError) -> str:
     where = f"\n  where: {error.filename}" if error.filename else ""
-    if error.errno == errno.ENOSPC:
-        return (
-            f"no space left on the disk; nothing half-written was kept{where}\n"
-            "  to mend it: free some space, or point KOMT_HOME and --out to another disk"
-        )
+    if _is_full_disk(error):
+        return f"{_FULL_DISK}{where}"
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         cure = "choose a place you may write to (--out, KOMT_HOME)"
         return f"not allowed: {error.strerror}{where}\n  to mend it: {cure}"
     return f"{error.strerror or error}{where}"
+
+
+def _is_full_disk(error: Exception) -> bool:
+    """Also where a library wraps the system's error in one of its own (safetensors, torch, shutil)."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return True
+    text = str(error)
+    return "os error 28" in text or "[Errno 28]" in text or "No space left on device" in text

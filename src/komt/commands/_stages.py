@@ -38,7 +38,23 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
 def load_from(args: argparse.Namespace) -> tuple[Recipe, Path]:
     """The recipe with its overrides, and the run folder."""
     recipe = load_recipe(args.recipe, args.overrides)
+    check_metrics(recipe)
     return recipe, args.out or Path("runs") / recipe.name
+
+
+def check_metrics(recipe: Recipe) -> None:
+    """Unknown metrics are found now, not after hours of training.
+
+    Raises:
+        UsageError: with the nearest known one.
+    """
+    from komt.evaluate.metrics import METRICS
+    from komt.tasks import load_task
+
+    named = [metric for part in recipe.data.files for metric in part.metrics]
+    named += [metric for task in recipe.evaluate.tasks for metric in load_task(task, recipe).metrics]
+    for metric in named:
+        METRICS.get(metric)
 
 
 def say(text: str) -> None:
@@ -87,12 +103,22 @@ def train_stage(recipe: Recipe, out: Path, *, resume: bool) -> dict[str, Any]:
     """Leave `out/train`."""
     from komt.train.run import train
 
+    before = _read(out / "train" / "train.json")
     summary = train(recipe, out / "data", out / "train", resume=resume)
+    if before != _read(out / "train" / "train.json") and (out / "report").is_dir():
+        shutil.rmtree(out / "report.previous", ignore_errors=True)
+        (out / "report").rename(out / "report.previous")  # its scores are of another model
+    speed = f" ({summary['examples_s']} examples/s)" if summary["examples_s"] else ""
+    after = f" since step {summary['resumed_after']}" if summary["resumed_after"] else ""
     say(
-        f"trained on {summary['trained']:,} examples in {summary['seconds']:.0f} s "
-        f"({summary['examples_s']} examples/s), {summary['steps']} steps"
+        f"trained on {summary['trained']:,} examples, {summary['steps']} steps; "
+        f"{summary['seconds']:.0f} s{after}{speed}"
     )
     return summary
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
 
 
 def evaluate_stage(recipe: Recipe, out: Path) -> list[dict[str, Any]]:

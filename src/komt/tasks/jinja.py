@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError, meta, nodes
+from jinja2 import StrictUndefined, TemplateError, meta, nodes, pass_eval_context
 from jinja2.exceptions import TemplateSyntaxError
+from jinja2.filters import do_join
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from komt.errors import DataError, did_you_mean
+from komt.errors import DataError, KomtError, did_you_mean
 from komt.korean import josa
 
+
+class _NoTextError(Exception):
+    """A template prints a value that is no text: Python's own notation of it would be trained on."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__(f"the template prints {_kind(value)}")
+        self.value = value
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, dict | list | tuple | set | Iterator):
+        raise _NoTextError(value)
+    return value
+
+
+@pass_eval_context
+def _join(context: Any, value: Any, d: str = "", attribute: str | int | None = None) -> str:
+    items = list(value)
+    if attribute is None:
+        for item in items:
+            _printable(item)
+    return do_join(context, items, d, attribute)
+
+
 ENVIRONMENT = ImmutableSandboxedEnvironment(
-    undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
+    undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, finalize=_printable
 )
 ENVIRONMENT.filters["josa"] = josa
+ENVIRONMENT.filters["join"] = _join
 GIVEN = frozenset({"preface", "choices", "choice", "row"})
 
 
@@ -26,17 +53,49 @@ def _compiled(text: str) -> Any:
 
 @lru_cache(maxsize=4096)
 def fields_of(text: str) -> frozenset[str]:
-    """Names of the fields that a template reads; `{{ row["고객 문의"] }}` reads the field 고객 문의."""
-    tree = ENVIRONMENT.parse(text)
-    return frozenset(meta.find_undeclared_variables(tree) - GIVEN) | _row_fields(tree)
+    """Names of the fields that a template reads; `{{ row["고객 문의"] }}` reads the field 고객 문의.
+
+    Raises:
+        DataError: broken syntax.
+    """
+    return (_free_names(text) - GIVEN) | _row_fields(_parsed(text))
+
+
+def reads_a_row(text: str) -> bool:
+    """Whether a template reads anything of a row: a field by name, or `row` in whatever way."""
+    return bool(fields_of(text)) or "row" in _free_names(text)
+
+
+@lru_cache(maxsize=4096)
+def only_field(text: str) -> str:
+    """The field that a template writes out as it is, and nothing else, as `{{ label }}` does; or ""."""
+    body = _parsed(text.strip()).body
+    printed = body[0].nodes if len(body) == 1 and isinstance(body[0], nodes.Output) else []
+    if len(printed) != 1 or not isinstance(printed[0], nodes.Name | nodes.Getitem):
+        return ""
+    return next(iter(fields_of(text)), "")
 
 
 @lru_cache(maxsize=4096)
 def always_shown(text: str) -> frozenset[str]:
     """The fields that a template writes out in any case, not only inside an `if` or a loop."""
-    outputs = [node for node in ENVIRONMENT.parse(text).body if isinstance(node, nodes.Output)]
+    outputs = [node for node in _parsed(text).body if isinstance(node, nodes.Output)]
     names = {name.name for output in outputs for name in output.find_all(nodes.Name)} - GIVEN
     return frozenset(names).union(*(_row_fields(output) for output in outputs))
+
+
+def _parsed(text: str) -> nodes.Template:
+    try:
+        return ENVIRONMENT.parse(text)
+    except TemplateSyntaxError as error:
+        raise _not_valid(error, text) from error
+
+
+def _free_names(text: str) -> frozenset[str]:
+    try:
+        return frozenset(meta.find_undeclared_variables(_parsed(text)))
+    except TemplateSyntaxError as error:
+        raise _not_valid(error, text) from error
 
 
 def _row_fields(tree: nodes.Node) -> frozenset[str]:
@@ -51,21 +110,50 @@ def fill(text: str, values: dict[str, Any], where: str) -> str:
     """Render a template.
 
     Raises:
-        DataError: broken syntax, or a field that the values do not have; both name the template.
+        DataError: broken syntax, a field that the values do not have, or whatever fails while rendering;
+            all name the template, the last one also the row where its id is known.
     """
+    row = f"{where}, row {values['id']}" if "id" in values else where
     try:
         missing = sorted(fields_of(text) - values.keys())
         if missing:
             raise _no_such_field(missing[0], values, where)
         return str(_compiled(text).render({**values, "row": values}))
+    except KomtError as error:
+        raise DataError(error.what, where=error.where or where, cure=error.cure) from error
+    except _NoTextError as error:
+        raise _no_text(error.value, values, row) from error
     except TemplateSyntaxError as error:
+        broken = _not_valid(error, text)
+        raise DataError(broken.what, where=where, cure=broken.cure) from error
+    except Exception as error:  # a template is a program of its author's: anything may go wrong in it
+        what = str(error) if isinstance(error, TemplateError) else f"{error} ({type(error).__name__})"
         raise DataError(
-            f"the template is not valid: {error.message} in {text!r}",
-            where=where,
-            cure='a field whose name is not one word is written {{ row["its name"] }}',
+            f"the template cannot be rendered: {what}", where=row, cure=f"mend the template {text!r}"
         ) from error
-    except TemplateError as error:
-        raise DataError(f"the template cannot be rendered: {error}", where=where) from error
+
+
+def _not_valid(error: TemplateSyntaxError, text: str) -> DataError:
+    return DataError(
+        f"the template is not valid: {error.message} in {text!r}",
+        cure='a field whose name is not one word is written {{ row["its name"] }}',
+    )
+
+
+def _no_text(value: Any, values: dict[str, Any], where: str) -> DataError:
+    name = next((name for name, item in values.items() if item is value), "")
+    field = f"the field '{name}', which holds {_kind(value)}" if name else _kind(value)
+    shown = name if name.isidentifier() else f'row["{name}"]' if name else "its_name"
+    return DataError(
+        f"the template prints {field}, not text",
+        where=where,
+        cure=f'write what is in it: {{{{ {shown} | join(", ") }}}} for a list of texts, '
+        f"{{{{ {shown}.key }}}} for an object",
+    )
+
+
+def _kind(value: Any) -> str:
+    return "an object" if isinstance(value, dict) else "a list"
 
 
 def _no_such_field(name: str, values: dict[str, Any], where: str) -> DataError:

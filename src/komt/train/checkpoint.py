@@ -16,6 +16,7 @@ from komt.errors import ModelError, UsageError
 from komt.files import sha256, staged_folder, write_json
 
 FORMAT = 1
+INPUTS = "data, model and settings"
 _WEIGHTS, _OPTIMISER, _STATE, _MANIFEST = (
     "trainable.safetensors",
     "optimizer.pt",
@@ -134,14 +135,18 @@ def check_same(saved: dict[str, Any], now: dict[str, Any], where: str) -> None:
     Raises:
         UsageError: naming each key that differs, with both values.
     """
-    differing = [
-        f"{key}: {saved.get(key)!r} then, {now[key]!r} now"
-        for key in sorted(now)
-        if saved.get(key) != now[key]
-    ]
+    keys = [key for key in sorted(now) if saved.get(key) != now[key]]
+    # The hash of everything says nothing where a setting that differs is named.
+    named = [key for key in keys if key != INPUTS] or keys
+    differing = [f"{key}: {_short(saved.get(key))} then, {_short(now[key])} now" for key in named]
     if differing:
         raise UsageError(
             "the checkpoint is of another run:\n" + "\n".join(f"  - {line}" for line in differing),
             where=where,
             cure="restore those settings, choose another --out, or remove the checkpoints",
         )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:12]}…"

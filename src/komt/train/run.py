@@ -25,7 +25,7 @@ from komt.models.resolve import resolve
 from komt.pack.encode import TokenSequence, encode
 from komt.pack.probe import Parity, device_of, probe
 from komt.recipe import Recipe
-from komt.train.checkpoint import checkpoints, load_newest, save_checkpoint
+from komt.train.checkpoint import INPUTS, checkpoints, load_newest, save_checkpoint
 from komt.train.log import TrainLog
 from komt.train.loop import Interrupted, Loop, StepResult, make_loop
 from komt.train.plan import Step, plan_steps
@@ -53,11 +53,12 @@ def train(
     Raises:
         UsageError: an unfinished run stands there and `resume` is not set, or it is another run.
     """
-    key = stage_key(recipe, data)
+    _check_present(data / "train.parquet")
+    place = resolve(recipe.model.name, remote_code=recipe.model.remote_code)
+    key = stage_key(recipe, data, place.base_revision)
     if finished(out, key):
         return dict(json.loads((out / "train.json").read_text(encoding="utf-8")))
     _check_unfinished(out, resume)
-    place = resolve(recipe.model.name, remote_code=recipe.model.remote_code)
     tokenizer = load_tokenizer(place)
     sequences = encode(tokenizer, list(read_examples(data / "train.parquet")))
     _check_sequences(sequences, recipe)
@@ -68,8 +69,8 @@ def train(
     steps = plan_steps(sequences, pack, recipe.train, recipe.seed, fill_tokens(model))
     loop = make_loop(recipe, sequences, steps, model, way)
     print(_opening(sequences, steps, parity, way), file=sys.stderr)
-    seconds = _run(loop, out, _state(recipe, key), resume=resume, quiet=quiet)
-    summary = _summary(key, sequences, steps, parity, way, seconds)
+    start, seconds = _run(loop, out, _state(recipe, key), resume=resume, quiet=quiet)
+    summary = _summary(key, sequences, steps, parity, way, start, seconds)
     if loop.accelerator.is_main_process:
         name = "adapter" if recipe.train.method == "lora" else "model"
         with staged_folder(out / name) as staged:
@@ -85,16 +86,11 @@ def fill_tokens(model: Any) -> int:
     return CPU_FILL if device_of(model).type == "cpu" else 0
 
 
-def stage_key(recipe: Recipe, data: Path) -> str:
-    """Hash of all that decides the trained weights: recipe, data, model, versions.
-
-    Raises:
-        DataError: no training data.
-    """
-    _check_present(data / "train.parquet")
+def stage_key(recipe: Recipe, data: Path, model_revision: str) -> str:
+    """Hash of all that decides the trained weights: recipe, data, model."""
     parts = recipe.model_dump(mode="json", include={"seed", "model", "pack", "train"})
     parts["train"] = {k: v for k, v in parts["train"].items() if k not in {"save_steps", "keep"}}
-    return hash_of([VERSION, parts, sha256(data / "train.parquet")])
+    return hash_of([VERSION, parts, model_revision, sha256(data / "train.parquet")])
 
 
 def finished(out: Path, key: str) -> bool:
@@ -124,12 +120,13 @@ def _check_present(path: Path) -> None:
 
 
 def _check_unfinished(out: Path, resume: bool) -> None:
-    """A changed run starts afresh; an interrupted one is never thrown away unasked."""
+    """A finished run of other settings is moved aside; an interrupted one is never thrown away unasked."""
     if (out / "train.json").exists():
-        # Completed with other settings: the adapter is replaced when the new one is whole.
-        shutil.rmtree(out / "checkpoints", ignore_errors=True)
-        (out / "log.jsonl").unlink(missing_ok=True)
-        (out / "train.json").unlink()
+        # Never left in place: should the new run be killed, its folder must not answer with the old weights.
+        former = out.with_name(f"{out.name}.previous")
+        shutil.rmtree(former, ignore_errors=True)
+        out.rename(former)
+        print(f"settings or data have changed: the former result is kept in {former}", file=sys.stderr)
     elif checkpoints(out / "checkpoints") and not resume:
         raise UsageError(
             f"an unfinished training stands in {out}",
@@ -174,10 +171,11 @@ def _state(recipe: Recipe, key: str) -> dict[str, Any]:
     flat = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
     for name in ("train.save_steps", "train.keep"):
         flat.pop(name)
-    return {"seed": recipe.seed, **flat, "data and settings": key, "threads": torch.get_num_threads()}
+    return {"seed": recipe.seed, **flat, INPUTS: key, "threads": torch.get_num_threads()}
 
 
-def _run(loop: Loop, out: Path, state: dict[str, Any], *, resume: bool, quiet: bool) -> float:
+def _run(loop: Loop, out: Path, state: dict[str, Any], *, resume: bool, quiet: bool) -> tuple[int, float]:
+    """Run the steps; returns after how many it started, and the seconds it took from there."""
     folder, start = out / "checkpoints", 0
     train, model = loop.recipe.train, loop.accelerator.unwrap_model(loop.model)
     if resume and (found := load_newest(folder, model, loop.optimizer, state)):
@@ -205,7 +203,7 @@ def _run(loop: Loop, out: Path, state: dict[str, Any], *, resume: bool, quiet: b
         except Interrupted as stop:
             stop.cure = "the same command with --resume goes on (komt run goes on by itself)"
             raise
-    return time.perf_counter() - began
+    return start, time.perf_counter() - began
 
 
 def _opening(sequences: list[TokenSequence], steps: list[Step], parity: Parity, way: str) -> str:
@@ -221,21 +219,28 @@ def _opening(sequences: list[TokenSequence], steps: list[Step], parity: Parity, 
 
 
 def _summary(
-    key: str, sequences: list[TokenSequence], steps: list[Step], parity: Parity, way: str, seconds: float
+    key: str,
+    sequences: list[TokenSequence],
+    steps: list[Step],
+    parity: Parity,
+    way: str,
+    start: int,
+    seconds: float,
 ) -> dict[str, Any]:
-    trained = sum(len(step.sequences) for step in steps)
+    since = sum(len(step.sequences) for step in steps[start:])
     return {
         "key": key,
         "version": __version__,
         "sequences": len(sequences),
-        "trained": trained,
+        "trained": sum(len(step.sequences) for step in steps),
+        "resumed_after": start,
         "steps": len(steps),
         "flat_tokens": sum(step.flat_tokens for step in steps),
         "packed_tokens": sum(step.tokens for step in steps),
         "way": way,
         "parity": asdict(parity),
         "seconds": round(seconds, 2),
-        "examples_s": round(trained / seconds, 3) if seconds else None,
+        "examples_s": round(since / seconds, 3) if since else None,
         "rss_gib": round(psutil.Process().memory_info().rss / 2**30, 3),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
