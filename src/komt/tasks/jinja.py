@@ -35,7 +35,7 @@ def _join(context: Any, value: Any, d: str = "", attribute: str | int | None = N
     if attribute is None:
         for item in items:
             _printable(item)
-    return do_join(context, items, d, attribute)
+    return str(do_join(context, items, d, attribute))
 
 
 ENVIRONMENT = ImmutableSandboxedEnvironment(
@@ -71,9 +71,11 @@ def only_field(text: str) -> str:
     """The field that a template writes out as it is, and nothing else, as `{{ label }}` does; or ""."""
     body = _parsed(text.strip()).body
     printed = body[0].nodes if len(body) == 1 and isinstance(body[0], nodes.Output) else []
-    if len(printed) != 1 or not isinstance(printed[0], nodes.Name | nodes.Getitem):
+    if len(printed) != 1:
         return ""
-    return next(iter(fields_of(text)), "")
+    named = {printed[0].name} - GIVEN if isinstance(printed[0], nodes.Name) else set()
+    indexed = _row_field(printed[0]) if isinstance(printed[0], nodes.Getitem) else ""
+    return next(iter(named), indexed)
 
 
 @lru_cache(maxsize=4096)
@@ -99,11 +101,13 @@ def _free_names(text: str) -> frozenset[str]:
 
 
 def _row_fields(tree: nodes.Node) -> frozenset[str]:
-    return frozenset(
-        str(item.arg.value)
-        for item in tree.find_all(nodes.Getitem)
-        if isinstance(item.node, nodes.Name) and item.node.name == "row" and isinstance(item.arg, nodes.Const)
-    )
+    return frozenset(filter(None, map(_row_field, tree.find_all(nodes.Getitem))))
+
+
+def _row_field(item: nodes.Getitem) -> str:
+    """The field that `row["field"]` reads; "" for any other subscript."""
+    of_row = isinstance(item.node, nodes.Name) and item.node.name == "row"
+    return str(item.arg.value) if of_row and isinstance(item.arg, nodes.Const) else ""
 
 
 def fill(text: str, values: dict[str, Any], where: str) -> str:

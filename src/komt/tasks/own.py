@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from komt.errors import UsageError, did_you_mean
+from komt.errors import DataError, UsageError, did_you_mean
 from komt.korean import nfc
 from komt.recipe import FilePart, Recipe
 from komt.sources import Source, SourceFile, file_hash
-from komt.sources.readers import auto
-from komt.tasks.jinja import fields_of, fill
+from komt.sources.readers import Row, auto
+from komt.tasks.jinja import only_field, reads_a_row
 from komt.tasks.task import TASKS, Task, Template
 
 _OVER_CHOICES = {"accuracy", "macro_f1"}
@@ -42,8 +43,9 @@ def own_tasks(recipe: Recipe) -> dict[str, Task]:
     """The tasks that a recipe's own files make, by name (default: the file's stem).
 
     Raises:
-        UsageError: two tasks of one name; accuracy asked for where the answer is no label.
-        DataError: accuracy asked for, and the file cannot be read for its labels.
+        UsageError: two tasks of one name; a prompt that names no column; accuracy asked for where the
+            answer is no label.
+        DataError: a template is not valid; accuracy asked for, and the file cannot be read for its labels.
     """
     made: dict[str, Task] = {}
     for part in recipe.data.files:
@@ -69,6 +71,7 @@ def _own_task(part: FilePart) -> Task:
         hold_out=part.evaluate,
     )
     template = Template(id="own", kind="plain", prompt=part.prompt, answer=part.answer)
+    _check_prompt(part, path, template)
     label, choices = _choices(part, path, template)
     return Task(
         name=name,
@@ -84,30 +87,61 @@ def _own_task(part: FilePart) -> Task:
     )
 
 
+def _check_prompt(part: FilePart, path: Path, template: Template) -> None:
+    where = f"data.files: {part.path}"
+    try:
+        if reads_a_row(template.prompt):
+            return
+    except DataError as error:
+        raise DataError(error.what, where=f"{where}, prompt", cure=error.cure) from error
+    columns: tuple[str, ...] = ()
+    if path.is_file():
+        columns = _columns(path, file_hash(path), part.format, part.encoding)
+    raise UsageError(
+        f"the prompt names no column of {path.name}, so every row would ask the same",
+        where=where,
+        cure="write {{ column }} where a row's text belongs"
+        + (f"; the columns are: {', '.join(columns)}" if columns else ""),
+    )
+
+
 def _choices(part: FilePart, path: Path, template: Template) -> tuple[str, dict[str, str]]:
-    """The label column and its labels, each with the answer it makes, where a metric counts over choices."""
+    """The label column and its labels, where a metric counts over choices."""
     if not _OVER_CHOICES.intersection(part.metrics):
         return "", {}
     where = f"data.files: {part.path}"
-    fields = sorted(fields_of(template.answer))
-    if len(fields) != 1:
+    try:
+        column = only_field(template.answer)
+    except DataError as error:
+        raise DataError(error.what, where=f"{where}, answer", cure=error.cure) from error
+    if not column:
         raise UsageError(
             f"accuracy and macro_f1 need an answer that is one label column, not {template.answer!r}",
             where=where,
-            cure="answer with one column, or use metrics: [exact_match, f1]",
+            cure='write the column and nothing else, as answer: "{{ label }}", or use metrics: '
+            "[exact_match, f1]",
         )
-    labels = _labels(path, file_hash(path), fields[0], part.format, part.encoding) if path.is_file() else ()
+    labels = _labels(path, file_hash(path), column, part.format, part.encoding) if path.is_file() else ()
     if len(labels) > _MOST_LABELS:
         raise UsageError(
-            f"accuracy and macro_f1 need a label column; '{fields[0]}' has {len(labels):,} different values",
+            f"accuracy and macro_f1 need a label column; '{column}' has {len(labels):,} different values",
             where=where,
             cure="use metrics: [exact_match, f1]",
         )
-    return fields[0], {label: fill(template.answer, {fields[0]: label}, where).strip() for label in labels}
+    return column, {label: label for label in labels}
 
 
 @lru_cache(maxsize=64)
 def _labels(path: Path, _hash: str, column: str, table: str, encoding: str) -> tuple[str, ...]:
-    options = auto.Options.model_validate({"table": table, "encoding": encoding})
-    found = {str(nfc(row.values.get(column, ""))).strip() for row in auto.read(path, options)}
+    found = {str(nfc(row.values.get(column, ""))).strip() for row in _rows(path, table, encoding)}
     return tuple(sorted(found - {""}))
+
+
+@lru_cache(maxsize=64)
+def _columns(path: Path, _hash: str, table: str, encoding: str) -> tuple[str, ...]:
+    return next((tuple(row.values) for row in _rows(path, table, encoding)), ())
+
+
+def _rows(path: Path, table: str, encoding: str) -> Iterator[Row]:
+    options = auto.Options.model_validate({"table": table, "encoding": encoding})
+    return (item for item in auto.read(path, options) if isinstance(item, Row))
