@@ -34,6 +34,20 @@ def test_an_empty_file_is_an_error(tmp_path: Path, content: bytes) -> None:
         read_text(tmp_path / "x")
 
 
+def test_what_cannot_be_read_is_told_with_a_cure(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("글")
+    (tmp_path / "empty").touch()
+    for path, encoding, cure in (
+        (Path("none"), "", f"check the path; it is looked for in {Path.cwd()}"),
+        (tmp_path, "", "name a file in it"),
+        (tmp_path / "empty", "", "name another file"),
+        (tmp_path / "x", "klingon", "cp949"),
+    ):
+        with pytest.raises(DataError) as error:
+            read_text(path, encoding)
+        assert cure in error.value.cure
+
+
 def test_a_hash_does_not_depend_on_the_order_of_keys() -> None:
     assert hash_of({"a": 1, "b": [1, 2]}) == hash_of({"b": [1, 2], "a": 1})
     assert hash_of([1, 2]) != hash_of([2, 1])

@@ -54,15 +54,24 @@ def read_text(path: Path, encoding: str = "") -> str:
         DataError: missing, a folder, empty, or undecodable (with the byte offset).
     """
     if not path.is_file():
-        raise DataError(f"no such file: {path}" if not path.is_dir() else f"a folder, not a file: {path}")
+        if path.is_dir():
+            raise DataError(f"a folder, not a file: {path}", cure="name a file in it")
+        raise DataError(
+            f"no such file: {path}",
+            cure="check the path" + ("" if path.is_absolute() else f"; it is looked for in {Path.cwd()}"),
+        )
     data = path.read_bytes()
     if not data.strip():
-        raise DataError("the file is empty", where=str(path))
+        raise DataError("the file is empty", where=str(path), cure="write into it, or name another file")
     codec = encoding or sniff_encoding(data) or "utf-8"
     try:
         return data.decode(codec)
     except LookupError as error:
-        raise DataError(f"unknown encoding '{codec}'", where=str(path)) from error
+        raise DataError(
+            f"unknown encoding '{codec}'",
+            where=str(path),
+            cure="name one such as utf-8, cp949 or utf-16, or none: these are recognised",
+        ) from error
     except UnicodeDecodeError as error:
         raise DataError(
             f"not {codec} text: byte 0x{data[error.start]:02x} cannot be decoded",

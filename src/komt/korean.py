@@ -19,6 +19,7 @@ _GLOSS = re.compile(r"(.*\w[^\w()（）]*)[(（][^()（）]*[)）]([^\w()（）]
 # Units after a number are read out: 미터 and 리터 end in a vowel, 그램 in ㅁ.
 _UNIT = re.compile(r"[0-9]\s?([kcm]?m|[km]?g|m?l)$", re.IGNORECASE)
 _UNIT_FINALS = {"m": 0, "l": 0, "g": 16}
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _CLOSING = "\"'”’」』》〉)]}>.,!?…·* "
 
 PAIRS = {
@@ -50,6 +51,26 @@ def nfc(value: Any) -> Any:
         return [nfc(item) for item in value]
     if isinstance(value, dict):
         return {nfc(key): nfc(item) for key, item in value.items()}
+    return value
+
+
+def has_lone_surrogate(value: Any) -> bool:
+    """Whether a JSON value holds half a surrogate pair, as "\\ud800", which no file can hold as text."""
+    if isinstance(value, str):
+        return not value.isascii() and _SURROGATE.search(value) is not None
+    if isinstance(value, dict):
+        return any(has_lone_surrogate(key) or has_lone_surrogate(item) for key, item in value.items())
+    return isinstance(value, list) and any(map(has_lone_surrogate, value))
+
+
+def escape_surrogates(value: Any) -> Any:
+    """A JSON value whose lone surrogates are spelled out: the six characters \\ud800."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, list):
+        return [escape_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {escape_surrogates(key): escape_surrogates(item) for key, item in value.items()}
     return value
 
 

@@ -113,7 +113,9 @@ def test_an_empty_folder(tmp_path: Path) -> None:
 
 def test_a_folder_of_other_things(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
-    assert "no config.json" in refusal(tmp_path)
+    message = refusal(tmp_path)
+    assert "no config.json" in message
+    assert "to mend it: give the folder with config.json" in message
 
 
 def test_a_run_without_training(tmp_path: Path) -> None:

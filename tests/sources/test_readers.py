@@ -138,6 +138,7 @@ def test_a_broken_table_is_named_with_file_and_line(tmp_path: Path, text: str, w
     with pytest.raises(DataError, match=what) as error:
         read("csv", write(tmp_path / "a.csv", text))
     assert where in error.value.where
+    assert error.value.cure
 
 
 @pytest.mark.parametrize("delimiter", [",", "\t", ";", "|"])
@@ -165,6 +166,37 @@ def test_keys_that_an_object_lacks_are_empty_texts(tmp_path: Path) -> None:
     path = write(tmp_path / "a.json", '[{"a": "1", "b": null}, {"a": "2", "c": "3"}]')
     values = [row.values for row in read("auto", path) if isinstance(row, Row)]
     assert values == [{"a": "1", "b": "", "c": ""}, {"a": "2", "b": "", "c": "3"}]
+
+
+@pytest.mark.parametrize("format", ["jsonl", "auto"])
+def test_half_a_surrogate_pair_rejects_its_row(tmp_path: Path, format: str) -> None:
+    text = '{"q": "\\ud800", "a": "1"}\n{"q": "\\ud83d\\ude00", "a": "2"}\n{"q": ["\\udc00"], "a": "3"}\n'
+    path = write(tmp_path / "a.jsonl", text)
+    first, second, third = read(format, path)
+    assert first == Rejected("broken_unicode", f"{path}, line 1", {"q": "\\ud800", "a": "1"})
+    assert second == Row({"q": "\U0001f600", "a": "2"}, f"{path}, line 2")
+    assert isinstance(third, Rejected)
+
+
+@pytest.mark.parametrize("rows", ["questions", "passages"])
+def test_half_a_surrogate_pair_rejects_what_a_squad_file_holds(tmp_path: Path, rows: str) -> None:
+    qas = [question("a", "\ud800?", "글", 0), question("b", "?", "글", 0)]
+    text = json.dumps(
+        {"data": [{"paragraphs": [{"context": "글", "qas": qas}, {"context": "글\ud800", "qas": qas[1:]}]}]}
+    )
+    items = read("squad", write(tmp_path / "a.json", text), rows=rows)
+    reasons = [item.reason if isinstance(item, Rejected) else "" for item in items]
+    assert reasons == (
+        ["broken_unicode", "", "broken_unicode"] if rows == "questions" else ["", "broken_unicode"]
+    )
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_an_object_around_the_list_of_rows_is_named(tmp_path: Path, indent: int | None) -> None:
+    wrapped = json.dumps({"version": "1", "data": [{"q": "1", "a": "2"}]}, indent=indent)
+    with pytest.raises(DataError, match="one JSON object that holds a list under 'data'") as error:
+        read("auto", write(tmp_path / "a.json", wrapped))
+    assert "save the list under 'data'" in error.value.cure
 
 
 def test_an_unknown_reader_is_answered_with_the_nearest() -> None:

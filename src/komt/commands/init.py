@@ -55,6 +55,10 @@ def main(args: argparse.Namespace) -> int:
     write_atomic(args.out, text)
     print(f"{args.file}: {proposal.seen}; {proposal.rows:,} rows")
     print(f"  columns: {', '.join(proposal.columns)}")
+    if proposal.left_out:
+        print(
+            f"  left out: {', '.join(proposal.left_out)} (nested; a template can print a part: {{{{ a.b }}}})"
+        )
     print(f"  asked about: {', '.join(proposal.asks)}")
     kind = f"one of {len(proposal.labels)} labels" if proposal.labels else "free text"
     print(f"  answer: {proposal.answers} ({kind})")

@@ -46,6 +46,7 @@ def check_model_folder(folder: Path) -> None:
         raise ModelError(
             "the folder holds no model: no config.json (nor adapter_config.json, nor a run's train/)",
             where=str(folder),
+            cure="give the folder with config.json and *.safetensors, an adapter's folder, or runs/NAME",
         )
     read_json(folder / "config.json")
     check_weights(folder, "model")

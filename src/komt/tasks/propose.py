@@ -11,7 +11,7 @@ from typing import Any
 from komt.errors import DataError
 from komt.files import read_text, sniff_encoding
 from komt.korean import josa
-from komt.sources.readers import Row, auto
+from komt.sources.readers import Rejected, Row, auto
 
 ANSWERS = (
     *(
@@ -87,6 +87,7 @@ class Proposal:
 
     Attributes:
         seen: format, encoding and delimiter in words; rows: how many; columns: their names.
+        left_out: columns that hold objects, lists of them, or lists in some rows only.
         asks: the columns that the prompt shows; answers: the column that is the answer.
         labels: the answers to choose from, most frequent first, or () where the answer is free text.
         prompt, answer: the templates; longest_answer: in characters.
@@ -95,6 +96,7 @@ class Proposal:
     seen: str
     rows: int
     columns: tuple[str, ...]
+    left_out: tuple[str, ...]
     asks: tuple[str, ...]
     answers: str
     labels: tuple[str, ...]
@@ -107,32 +109,66 @@ def propose(path: Path, encoding: str = "") -> Proposal:
     """Look at a table and propose a task.
 
     Raises:
-        DataError: the file cannot be read, or has fewer than two columns.
+        DataError: the file cannot be read, has no usable row, or has fewer than two columns of text.
     """
     text = read_text(path, encoding)
-    rows: list[Row] = list(auto.read(path, auto.Options(encoding=encoding)))
-    columns = tuple(rows[0].values) if rows else ()
+    items = list(auto.read(path, auto.Options(encoding=encoding)))
+    values = [item.values for item in items if isinstance(item, Row)]
+    if not values and items:
+        raise _no_usable_row([item for item in items if isinstance(item, Rejected)])
+    names = tuple(values[0]) if values else ()
+    left_out = tuple(name for name in names if _is_nested(values, name))
+    columns = tuple(name for name in names if name not in left_out)
     if len(columns) < 2:
-        raise DataError(
-            f"a task needs one column to ask about and one to answer with; found: {', '.join(columns)}",
-            where=str(path),
-            cure="check the delimiter: columns are split at commas, tabs, semicolons or bars",
-        )
-    values = [row.values for row in rows]
+        raise _too_few_columns(columns, left_out, path)
     answers = _answer_column(columns, values)
     labels = _labels(values, answers)
     asks = _asked_columns(columns, values, answers)
     return Proposal(
         seen=_seen(text, encoding or sniff_encoding(path.read_bytes())),
-        rows=len(rows),
+        rows=len(values),
         columns=columns,
+        left_out=left_out,
         asks=asks,
         answers=answers,
         labels=labels,
         prompt=_prompt(asks, values, labels),
-        answer=_field(answers),
+        answer=_field(answers, values),
         longest_answer=max(len(_text(row, answers)) for row in values),
     )
+
+
+def _no_usable_row(rejected: list[Rejected]) -> DataError:
+    reasons = ", ".join(sorted({item.reason for item in rejected}))
+    return DataError(
+        f"none of the {len(rejected):,} rows can be used: {reasons}",
+        where=rejected[0].where,
+        cure="mend the rows, or write the file anew from where it came",
+    )
+
+
+def _too_few_columns(columns: tuple[str, ...], left_out: tuple[str, ...], path: Path) -> DataError:
+    nested = f"; left out, since they hold objects or lists: {', '.join(left_out)}" if left_out else ""
+    cure = "check the delimiter: columns are split at commas, tabs, semicolons or bars"
+    return DataError(
+        "a task needs one column to ask about and one to answer with; "
+        f"found: {', '.join(columns) or 'none'}{nested}",
+        where=str(path),
+        cure="write what is inside the nested columns as columns of their own" if left_out else cure,
+    )
+
+
+def _is_nested(values: list[dict[str, Any]], column: str) -> bool:
+    """Whether a column holds objects, lists of more than texts, or lists in some rows only."""
+    held = [row[column] for row in values if row.get(column, "") != ""]
+    lists = [item for item in held if isinstance(item, list)]
+    inside = [part for item in lists for part in item]
+    nested = any(isinstance(item, dict) for item in held) or any(isinstance(x, dict | list) for x in inside)
+    return nested or (bool(lists) and len(lists) < len(held))
+
+
+def _holds_lists(values: list[dict[str, Any]], column: str) -> bool:
+    return any(isinstance(row.get(column), list) for row in values)
 
 
 def _answer_column(columns: tuple[str, ...], values: list[dict[str, Any]]) -> str:
@@ -157,6 +193,8 @@ def _asked_columns(columns: tuple[str, ...], values: list[dict[str, Any]], answe
 
 def _labels(values: list[dict[str, Any]], column: str) -> tuple[str, ...]:
     """The labels of a column that holds few and short ones, or ()."""
+    if _holds_lists(values, column):
+        return ()
     counts = Counter(_text(row, column) for row in values)
     counts.pop("", None)
     few = 2 <= len(counts) <= min(_MOST_LABELS, max(2, len(values) // 3))
@@ -176,19 +214,21 @@ def _prompt(asks: tuple[str, ...], values: list[dict[str, Any]], labels: tuple[s
 
 def _part(name: str, values: list[dict[str, Any]], asks: tuple[str, ...]) -> str:
     """One column in the prompt, after its name where there are several; left out of rows that lack it."""
+    field = _field(name, values)
     if len(asks) == 1:
-        return _field(name)
+        return field
     if {item.lower() for item in asks} == {"instruction", "input"}:
-        line = f"\n\n{_field(name)}"
+        line = f"\n\n{field}"
     else:
-        line = f"\n{name}: {_field(name)}"
+        line = f"\n{name}: {field}"
     if all(_text(row, name) for row in values):
         return line
     return f"{{% if {_reference(name)} %}}{line}{{% endif %}}"
 
 
-def _field(name: str) -> str:
-    return f"{{{{ {_reference(name)} }}}}"
+def _field(name: str, values: list[dict[str, Any]]) -> str:
+    joined = " | join(', ')" if _holds_lists(values, name) else ""
+    return f"{{{{ {_reference(name)}{joined} }}}}"
 
 
 def _reference(name: str) -> str:
@@ -211,7 +251,8 @@ def _reference(name: str) -> str:
 
 
 def _text(row: dict[str, Any], name: str) -> str:
-    return str(row.get(name, "")).strip()
+    value = row.get(name, "")
+    return (", ".join(map(str, value)) if isinstance(value, list) else str(value)).strip()
 
 
 def _seen(text: str, encoding: str) -> str:

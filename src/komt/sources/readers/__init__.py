@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from komt.korean import escape_surrogates, has_lone_surrogate
 from komt.recipe import Part
 from komt.registry import Registry
 
@@ -26,6 +27,13 @@ class Rejected:
     reason: str
     where: str
     row: dict[str, Any]
+
+
+def row_or_rejected(values: dict[str, Any], where: str) -> Row | Rejected:
+    """A row, or its rejection as `broken_unicode` where it holds half a surrogate pair."""
+    if has_lone_surrogate(values):
+        return Rejected("broken_unicode", where, escape_surrogates(values))
+    return Row(values, where)
 
 
 @dataclass(frozen=True, slots=True)

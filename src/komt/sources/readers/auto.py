@@ -10,7 +10,7 @@ from typing import Literal
 
 from komt.files import read_text
 from komt.recipe import Part
-from komt.sources.readers import Reader, Row, jsonl
+from komt.sources.readers import Reader, Rejected, Row, jsonl
 from komt.sources.readers import csv as table
 
 _LINES_LOOKED_AT = 200
@@ -23,7 +23,7 @@ class Options(Part):
     encoding: str = ""
 
 
-def read(path: Path, options: Options) -> Iterator[Row]:
+def read(path: Path, options: Options) -> Iterator[Row | Rejected]:
     """Rows of a CSV, TSV, JSON or JSON Lines file; keys that a JSON object lacks are empty texts.
 
     Raises:
@@ -31,11 +31,14 @@ def read(path: Path, options: Options) -> Iterator[Row]:
     """
     text = read_text(path, options.encoding)
     if looks_like_json(text, options.table):
-        rows = list(jsonl.read(path, jsonl.Options(encoding=options.encoding)))
-        keys = dict.fromkeys(key for row in rows for key in row.values)
-        for row in rows:
-            values = {key: row.values.get(key) for key in keys}
-            yield Row({key: "" if value is None else value for key, value in values.items()}, row.where)
+        items = list(jsonl.read(path, jsonl.Options(encoding=options.encoding)))
+        keys = dict.fromkeys(key for item in items if isinstance(item, Row) for key in item.values)
+        for item in items:
+            if isinstance(item, Rejected):
+                yield item
+                continue
+            values = {key: item.values.get(key) for key in keys}
+            yield Row({key: "" if value is None else value for key, value in values.items()}, item.where)
         return
     delimiter = "\t" if options.table == "tsv" else sniff_delimiter(text)
     quoting: Literal["standard", "none"] = "none" if quotes_are_letters(text, delimiter) else "standard"

@@ -56,7 +56,9 @@ def read_table(text: str, path: Path, options: Options) -> Iterator[Row]:
         yield Row({name: nfc(cell).strip() for name, cell in pairs if name}, f"{path}, line {line}")
     if not count:
         raise DataError(
-            "the table has a header but no row" if not header else "the table is empty", where=str(path)
+            "the table has a header but no row" if not header else "the table is empty",
+            where=str(path),
+            cure="write a line for each row below the header, or name another file",
         )
 
 

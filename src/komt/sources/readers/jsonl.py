@@ -11,9 +11,9 @@ from pydantic import Field
 
 from komt.errors import DataError
 from komt.files import read_text
-from komt.korean import nfc
+from komt.korean import escape_surrogates, nfc
 from komt.recipe import Part
-from komt.sources.readers import Reader, Row
+from komt.sources.readers import Reader, Rejected, Row, row_or_rejected
 
 
 class Options(Part):
@@ -23,11 +23,12 @@ class Options(Part):
     rename: dict[str, str] = Field(default_factory=dict)
 
 
-def read(path: Path, options: Options) -> Iterator[Row]:
-    """One row an object, NFC.
+def read(path: Path, options: Options) -> Iterator[Row | Rejected]:
+    """One row an object, NFC; half a surrogate pair in it rejects it as `broken_unicode`.
 
     Raises:
-        DataError: broken JSON or something other than an object, with file and line.
+        DataError: broken JSON, something other than an object, or an object around the list, with file and
+            line.
     """
     text = read_text(path, options.encoding)
     for where, value in _objects(text, path):
@@ -37,7 +38,8 @@ def read(path: Path, options: Options) -> Iterator[Row]:
                 where=where,
                 cure='write one object a line, as {"question": "…", "answer": "…"}',
             )
-        yield Row({options.rename.get(key, key): item for key, item in nfc(value).items()}, where)
+        values = {options.rename.get(key, key): item for key, item in nfc(value).items()}
+        yield row_or_rejected(values, where)
 
 
 def _objects(text: str, path: Path) -> Iterator[tuple[str, Any]]:
@@ -45,10 +47,33 @@ def _objects(text: str, path: Path) -> Iterator[tuple[str, Any]]:
         for index, value in enumerate(_loads(text, path)):
             yield f"{path}, item {index + 1}", value
         return
+    _refuse_object_around_a_list(text, path)
     # Split at \n only: str.splitlines() would also split at U+001C or U+2028 inside a value.
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield f"{path}, line {number}", _loads(line, path, number)
+
+
+def _refuse_object_around_a_list(text: str, path: Path) -> None:
+    """A file that is one object, {"data": [{…}, …]}, is no row: the rows are in its list."""
+    try:
+        whole = json.loads(text)
+    except json.JSONDecodeError:
+        return
+    if not isinstance(whole, dict):
+        return
+    lists = [
+        key
+        for key, value in whole.items()
+        if isinstance(value, list) and value and all(isinstance(item, dict) for item in value)
+    ]
+    if lists:
+        names = ", ".join(f"'{key}'" for key in escape_surrogates(lists))
+        raise DataError(
+            f"the file is one JSON object that holds a list under {names}; the list itself is needed",
+            where=str(path),
+            cure=f"save the list under {names} as a file of its own: [{{…}}, {{…}}], or one object a line",
+        )
 
 
 def load_json(path: Path, encoding: str = "") -> Any:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from komt.errors import DataError
 from komt.korean import nfc
 from komt.recipe import Part
-from komt.sources.readers import Reader, Rejected, Row
+from komt.sources.readers import Reader, Rejected, Row, row_or_rejected
 from komt.sources.readers.jsonl import load_json
 
 Values = dict[str, Any]
@@ -57,6 +57,8 @@ def _question(item: Values, context: str, base: Values, where: str) -> Row | Rej
         "question": question,
         "answers": answers,
     }
+    if isinstance(checked := row_or_rejected(row, where), Rejected):
+        return checked
     empty = [
         reason
         for reason, text in (
@@ -82,7 +84,10 @@ def _passage(article: Values, paragraph: Values, base: Values, where: str) -> Ro
         if key not in {"paragraphs", "qas", "context", "title", "id"} and not isinstance(value, dict)
     }
     row = {"id": str(paragraph.get("id") or base["group"]), **base, **extras}
-    return Row(row, where) if base["context"] else Rejected("empty_context", where, row)
+    checked = row_or_rejected(row, where)
+    return (
+        checked if base["context"] or isinstance(checked, Rejected) else Rejected("empty_context", where, row)
+    )
 
 
 def _relocate(context: str, normal: str, answer: str, start: int) -> int:
@@ -115,7 +120,7 @@ def _text(value: Values, key: str, where: str) -> str:
 
 
 def _short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
 READER = Reader(Options, read)

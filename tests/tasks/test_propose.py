@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from komt.cli import main
+from komt.errors import DataError
+from komt.recipe import load_recipe
+from komt.tasks import own_tasks, render
+from komt.tasks.propose import propose
+
+
+def table(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    return path
+
+
+def test_nested_columns_are_left_out_and_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {
+            "q": f"물음 {n}",
+            "meta": {"n": n},
+            "turns": [{"x": n}],
+            "mixed": ["가"] if n else "나",
+            "a": f"답 {n}",
+        }
+        for n in range(9)
+    ]
+    path = table(tmp_path / "t.jsonl", rows)
+    assert main(["init", str(path), "--out", str(tmp_path / "r.yaml")]) == 0
+    out = capsys.readouterr().out
+    assert "left out: meta, turns, mixed" in out
+    assert "columns: q, a\n" in out
+    part = load_recipe(str(tmp_path / "r.yaml")).data.files[0]
+    assert (part.prompt, part.answer) == ("{{ q }}", "{{ a }}")
+
+
+def test_a_list_of_texts_is_joined(tmp_path: Path) -> None:
+    path = table(tmp_path / "t.jsonl", [{"q": f"글 {n}", "a": ["가", "나"]} for n in range(9)])
+    assert main(["init", str(path), "--out", str(tmp_path / "r.yaml")]) == 0
+    recipe = load_recipe(str(tmp_path / "r.yaml"))
+    assert recipe.data.files[0].metrics == ("exact_match", "f1")
+    example = render(own_tasks(recipe)["t"], {"id": "1", "q": "글", "a": ["가", "나"]}, 0)
+    assert example.messages[-1].content == "가, 나"
+
+
+def test_a_table_of_nested_columns_only_says_why(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="left out, since they hold objects or lists: m") as error:
+        propose(table(tmp_path / "t.jsonl", [{"q": "1", "m": {"x": 1}}, {"q": "2", "m": {"x": 2}}]))
+    assert "columns of their own" in error.value.cure
+
+
+def test_rows_with_broken_unicode_are_passed_over_or_named(tmp_path: Path) -> None:
+    broken = {"q": "\ud800", "a": "답"}
+    assert propose(table(tmp_path / "t.jsonl", [broken, {"q": "물음", "a": "답"}])).rows == 1
+    with pytest.raises(DataError, match="none of the 1 rows can be used: broken_unicode") as error:
+        propose(table(tmp_path / "u.jsonl", [broken]))
+    assert error.value.where.endswith("u.jsonl, line 1")
