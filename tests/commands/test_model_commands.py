@@ -74,6 +74,16 @@ def test_generate_refuses_an_empty_and_a_missing_file(model, tmp_path, capsys):
     assert main(["generate", model, "x", "--out", str(tmp_path)]) == 2
 
 
+def test_generate_does_not_overwrite_its_questions(tmp_path, capsys):
+    source = tmp_path / "g.jsonl"
+    source.write_text('{"prompt": "가"}\n', encoding="utf-8")
+    (tmp_path / "sub").mkdir()
+    for out in (source, tmp_path / "sub" / ".." / "g.jsonl"):
+        assert main(["generate", "no-such-model", str(source), "--out", str(out)]) == 2
+        assert "is the file of the questions itself" in capsys.readouterr().err
+    assert source.read_text(encoding="utf-8") == '{"prompt": "가"}\n'
+
+
 def test_generate_reads_standard_input(model, capsys, monkeypatch):
     raw = io.TextIOWrapper(io.BytesIO('{"prompt": "안녕"}\n'.encode("cp949")))
     monkeypatch.setattr("sys.stdin", raw)

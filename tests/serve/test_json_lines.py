@@ -45,6 +45,32 @@ def test_a_line_that_is_no_question_is_named(line, what):
     assert caught.value.where == "q.jsonl, line 3"
 
 
+def test_lines_end_at_line_feeds_only():
+    text = "".join(
+        json.dumps({"prompt": f"앞{mark}뒤"}, ensure_ascii=False) + "\r\n" for mark in "\u2028\x85\u2029"
+    )
+    rows = parse_rows(text, "q.jsonl")
+    assert [messages[0].content for _, messages in rows] == ["앞\u2028뒤", "앞\x85뒤", "앞\u2029뒤"]
+
+
+def test_a_json_array_of_questions_is_taken():
+    rows = parse_rows('[\n {"prompt": "가"},\n {"prompt": "나"}\n]\n', "q.json")
+    assert [messages[0].content for _, messages in rows] == ["가", "나"]
+    with pytest.raises(DataError, match="'prompt' is empty") as caught:
+        parse_rows('[{"prompt": "가"}, {"prompt": ""}]', "q.json")
+    assert caught.value.where == "q.json, item 2"
+    with pytest.raises(DataError, match="not JSON") as caught:
+        parse_rows('[{"prompt": "가"},\n {"prompt" ""}]', "q.json")
+    assert caught.value.where == "q.json, line 2"
+
+
+def test_half_a_surrogate_pair_is_named_with_its_line():
+    with pytest.raises(DataError, match="half a surrogate pair") as caught:
+        parse_rows('{"prompt": "가"}\n{"prompt": "나", "id": "\\ud800"}\n', "q.jsonl")
+    assert caught.value.where == "q.jsonl, line 2"
+    assert asked({"prompt": "\U0001f600"}) == [("user", "\U0001f600")]
+
+
 def test_rows_come_back_with_answers():
     text = with_answers([{"id": 1, "prompt": "가"}], [Completion((5,), " 나\n", True)])
     assert json.loads(text) == {"id": 1, "prompt": "가", "answer": "나", "ended": True}

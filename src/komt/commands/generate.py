@@ -1,7 +1,8 @@
 """JSON Lines in, JSON Lines with answers out (greedy, batched).
 
 A line is {"prompt": …}, {"instruction": …, "input"?: …} or {"messages": [{"role": …, "content": …}, …]};
-it comes back with "answer" and "ended" (whether by the end token or by the length limit).
+it comes back with "answer" and "ended" (whether by the end token or by the length limit). One JSON array of
+such objects is read, too.
 
 Example:
   komt generate runs/sample questions.jsonl --out answers.jsonl
@@ -18,7 +19,7 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `komt generate`."""
     parser.add_argument("model", help="catalogue name, hub id, or folder (model, adapter, run)")
-    parser.add_argument("input", help="a JSON Lines file, or - for standard input")
+    parser.add_argument("input", help="a JSON Lines file (or a JSON array), or - for standard input")
     parser.add_argument("--out", metavar="FILE", help="default: standard output")
     parser.add_argument("--max-new-tokens", type=int, default=512, metavar="N", help="default: 512")
     parser.add_argument("--bits", type=int, choices=(4, 8, 16, 32), default=16, help="default: 16")
@@ -38,6 +39,8 @@ def main(args: argparse.Namespace) -> int:
     out = Path(args.out) if args.out else None
     if out and out.is_dir():
         raise UsageError(f"--out {out} is a folder", cure="name a file")
+    if out and args.input != "-" and out.exists() and Path(args.input).exists() and out.samefile(args.input):
+        raise UsageError(f"--out {out} is the file of the questions itself", cure="name another file")
     rows = parse_rows(_read(args.input), "standard input" if args.input == "-" else args.input)
 
     from komt.progress import progress

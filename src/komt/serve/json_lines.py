@@ -1,14 +1,14 @@
-"""Questions as JSON Lines, and the same rows with answers."""
+"""Questions as JSON Lines or one JSON array, and the same rows with answers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from komt.errors import DataError
 from komt.example import Message
-from komt.korean import nfc
+from komt.korean import has_lone_surrogate, nfc
 from komt.serve.engine import Completion
 
 _FORMS = '{"prompt": …}, {"instruction": …, "input"?: …} or {"messages": [{"role": …, "content": …}, …]}'
@@ -21,23 +21,21 @@ def parse_rows(text: str, where: str) -> list[tuple[Row, tuple[Message, ...]]]:
     """Rows and the conversations they ask about; blank lines are passed over.
 
     Args:
-        text: JSON Lines.
+        text: JSON Lines, or one JSON array of objects.
         where: the file's name, for errors.
 
     Raises:
-        DataError: with file and line, at the first line that is not a question; or no line at all.
+        DataError: with file and line (or item of the array), at the first that is not a question; or no
+            question at all.
     """
     rows = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        place = f"{where}, line {number}"
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
+    for place, row in _objects(text, where):
+        if has_lone_surrogate(row):
             raise DataError(
-                f"not JSON: {error.msg} (column {error.colno})", where=place, cure="one JSON object a line"
-            ) from error
+                "the text holds half a surrogate pair, as \\ud800, which stands for no letter",
+                where=place,
+                cure="write the letter itself, or both halves of its pair",
+            )
         rows.append((row, _conversation(row, place)))
     if not rows:
         raise DataError("the file is empty", where=where, cure=f"write a line for each question: {_FORMS}")
@@ -51,6 +49,28 @@ def with_answers(rows: Sequence[Row], answers: Sequence[Completion]) -> str:
         for row, answer in zip(rows, answers, strict=True)
     ]
     return "\n".join(lines) + "\n"
+
+
+def _objects(text: str, where: str) -> Iterator[tuple[str, Any]]:
+    if text.lstrip().startswith("["):
+        for number, row in enumerate(_loads(text, where, 1), 1):
+            yield f"{where}, item {number}", row
+        return
+    # Split at \n only: str.splitlines() would also split at U+0085 or U+2028 inside a text.
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield f"{where}, line {number}", _loads(line, where, number)
+
+
+def _loads(text: str, where: str, first_line: int) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"not JSON: {error.msg} (column {error.colno})",
+            where=f"{where}, line {first_line + error.lineno - 1}",
+            cure="write one JSON object a line, or one JSON array of objects",
+        ) from error
 
 
 def _conversation(row: Any, where: str) -> tuple[Message, ...]:
