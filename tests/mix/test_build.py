@@ -171,6 +171,17 @@ def test_a_recipe_that_leaves_nothing_says_why(tmp_path: Path) -> None:
         build(recipe(), tmp_path / "data")
 
 
+def test_rows_with_broken_unicode_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text("".join(json.dumps({"q": f"{n}\ud800"[: n + 1], "a": "x"}) + "\n" for n in range(4)))
+    made = recipe(files=[{"path": str(path), "prompt": "{{ q }}", "answer": "{{ a }}", "evaluate": 0}])
+    manifest = build(made, tmp_path / "data")
+    assert manifest.tasks["t"].rejected == {"source": {"broken_unicode": 3}}
+    rejects = pq.read_table(tmp_path / "data" / "rejects.parquet").to_pylist()
+    assert [item["where"] for item in rejects] == [f"t.jsonl, line {n}" for n in (2, 3, 4)]
+    assert balanced(manifest)
+
+
 def test_without_train_file_both_cures_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         build(recipe(tasks=["korquad.qa"]), tmp_path / "data")

@@ -55,7 +55,8 @@ def test_a_table_of_nested_columns_only_says_why(tmp_path: Path) -> None:
 
 def test_rows_with_broken_unicode_are_passed_over_or_named(tmp_path: Path) -> None:
     broken = {"q": "\ud800", "a": "답"}
-    assert propose(table(tmp_path / "t.jsonl", [broken, {"q": "물음", "a": "답"}])).rows == 1
+    proposal = propose(table(tmp_path / "t.jsonl", [broken, {"q": "물음", "a": "답"}]))
+    assert (proposal.rows, proposal.rejected) == (1, {"broken_unicode": 1})
     with pytest.raises(DataError, match="none of the 1 rows can be used: broken_unicode") as error:
         propose(table(tmp_path / "u.jsonl", [broken]))
     assert error.value.where.endswith("u.jsonl, line 1")

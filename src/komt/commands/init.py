@@ -54,6 +54,8 @@ def main(args: argparse.Namespace) -> int:
     _check_that_it_builds(text, args.file)
     write_atomic(args.out, text)
     print(f"{args.file}: {proposal.seen}; {proposal.rows:,} rows")
+    for reason, count in proposal.rejected.items():
+        print(f"  rows that cannot be used: {count:,} {reason}; komt build --show-rejects prints them")
     print(f"  columns: {', '.join(proposal.columns)}")
     if proposal.left_out:
         print(

@@ -87,6 +87,7 @@ class Proposal:
 
     Attributes:
         seen: format, encoding and delimiter in words; rows: how many; columns: their names.
+        rejected: why -> how many rows cannot be used; rows counts the others.
         left_out: columns that hold objects, lists of them, or lists in some rows only.
         asks: the columns that the prompt shows; answers: the column that is the answer.
         labels: the answers to choose from, most frequent first, or () where the answer is free text.
@@ -95,6 +96,7 @@ class Proposal:
 
     seen: str
     rows: int
+    rejected: dict[str, int]
     columns: tuple[str, ...]
     left_out: tuple[str, ...]
     asks: tuple[str, ...]
@@ -127,6 +129,7 @@ def propose(path: Path, encoding: str = "") -> Proposal:
     return Proposal(
         seen=_seen(text, encoding or sniff_encoding(path.read_bytes())),
         rows=len(values),
+        rejected=dict(Counter(item.reason for item in items if isinstance(item, Rejected))),
         columns=columns,
         left_out=left_out,
         asks=asks,
