@@ -178,17 +178,12 @@ def _score_task(recipe: Recipe, out: Path, task: str, name: str) -> list[Answere
 def _engine(model: str, bits: Bits, remote_code: bool) -> RecordedEngine:
     from komt.evaluate.recorded import RecordedEngine
     from komt.files import hash_of
-    from komt.models.load import load_model, load_tokenizer
     from komt.models.resolve import resolve
-    from komt.serve.transformers_engine import TransformersEngine
+    from komt.serve.loading import load_engine
 
-    place = resolve(model, remote_code=remote_code)
-    key = hash_of([place.revision, bits])[:16]
-
-    def open_engine() -> TransformersEngine:
-        return TransformersEngine(load_model(place, bits), load_tokenizer(place))
-
-    return RecordedEngine(open_engine, home() / "stages" / f"answers-{key}.json")
+    key = hash_of([resolve(model, remote_code=remote_code).revision, bits])[:16]
+    record = home() / "stages" / f"answers-{key}.json"
+    return RecordedEngine(lambda: load_engine(model, bits, remote_code=remote_code), record)
 
 
 def report(rows: list[dict[str, Any]], out: Path, *, as_json: bool, seconds: float) -> None:

@@ -6,20 +6,18 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import psutil
-import pyarrow.parquet as pq
 import torch
 
 from komt import __version__
 from komt.errors import DataError, UsageError
-from komt.example import Example
 from komt.files import hash_of, sha256, staged_folder, write_json
+from komt.mix import read_examples
 from komt.models.load import attach_lora, load_model, load_tokenizer, save_adapter, save_full
 from komt.models.resolve import resolve
 from komt.pack.encode import TokenSequence, encode
@@ -31,7 +29,7 @@ from komt.train.loop import Interrupted, Loop, StepResult, make_loop
 from komt.train.plan import Step, plan_steps
 
 VERSION = 1
-# Fewer tokens make matrix products slower, more make attention slower (measured, Gemma 3 270M, 2 cores).
+# About a passage with its questions: matrix products are large enough, and attention costs a bin's square.
 CPU_FILL = 768
 
 
@@ -60,7 +58,7 @@ def train(
         return dict(json.loads((out / "train.json").read_text(encoding="utf-8")))
     _check_unfinished(out, resume)
     tokenizer = load_tokenizer(place)
-    sequences = encode(tokenizer, list(read_examples(data / "train.parquet")))
+    sequences = encode(tokenizer, read_examples(data / "train.parquet"))
     _check_sequences(sequences, recipe)
     model = _trainable_model(recipe, place)
     parity = probe(model)
@@ -100,18 +98,6 @@ def finished(out: Path, key: str) -> bool:
     except (OSError, ValueError):
         return False
     return bool(done.get("key") == key and any((out / name).is_dir() for name in ("adapter", "model")))
-
-
-def read_examples(path: Path) -> Iterator[Example]:
-    """Examples of a Parquet file that `build` wrote.
-
-    Raises:
-        DataError: missing or not Parquet.
-    """
-    _check_present(path)
-    for batch in pq.ParquetFile(path).iter_batches():
-        for record in batch.to_pylist():
-            yield Example.from_record(record)
 
 
 def _check_present(path: Path) -> None:
