@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from komt.errors import DataError, KomtError, UsageError, did_you_mean, need
+from komt.errors import DataError, UsageError, did_you_mean, need
 from komt.files import read_text, write_json
+from komt.process import guarded
 from komt.recipe import Recipe, parse_recipe
 
 EMBEDDED = "gemma-3-270m"
@@ -51,21 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train; returns the exit status: 0, 1 (failed) or 2 (wrong usage)."""
-    # Read when torch is first imported: waiting threads that spin slow everything else down.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
-        _run(_parse(sys.argv[1:] if argv is None else argv))
-    except KomtError as error:
-        print(f"komt: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        print("\nkomt: interrupted; what was finished before is kept", file=sys.stderr)
-        return 1
-    except OSError as error:
-        where = f"\n  where: {error.filename}" if error.filename else ""
-        print(f"komt: {error.strerror or error}{where}", file=sys.stderr)
-        return 1
-    return 0
+    return guarded(lambda: _run(_parse(sys.argv[1:] if argv is None else argv)))
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
@@ -98,7 +84,7 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("\n".join(wrong))
 
 
-def _run(args: argparse.Namespace) -> None:
+def _run(args: argparse.Namespace) -> int:
     if args.data_path == DATA and not DATA.exists():
         make_default_data(DATA)
     elif args.data_path == DATA:
@@ -119,6 +105,7 @@ def _run(args: argparse.Namespace) -> None:
     train_stage(recipe, args.output_dir, resume=args.resume)
     print(f"adapter: {args.output_dir / 'train' / 'adapter'}")
     print(f"try it: python infer.py --model_name_or_path {args.output_dir} --bits {args.bits}")
+    return 0
 
 
 def make_recipe(args: argparse.Namespace, rows: Sequence[dict[str, Any]]) -> Recipe:

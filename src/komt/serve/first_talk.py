@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from komt.errors import KomtError
+from komt.process import guarded
 from komt.serve.chat import (
     Conversation,
     accept_any_bytes,
@@ -58,18 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--bits", type=int, choices=(4, 8, 16, 32), default=4, help="default: 4")
     parser.add_argument("--prompt", default=QUESTION, help=f"the first question (default: {QUESTION})")
     args = parser.parse_args(argv)
-    try:
-        _run(args)
-    except KomtError as error:
-        print(f"komt: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
-        return 1
-    return 0
+    return guarded(lambda: _run(args))
 
 
-def _run(args: argparse.Namespace) -> None:
+def _run(args: argparse.Namespace) -> int:
     from komt.serve.loading import load_engine
 
     model = args.model_name_or_path
@@ -86,3 +78,4 @@ def _run(args: argparse.Namespace) -> None:
     else:
         accept_any_bytes()
         answer_lines(conversation, iter(sys.stdin), write_out)
+    return 0
