@@ -1,6 +1,7 @@
 """What an answer is worth."""
 
 import unicodedata
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -121,3 +122,12 @@ def test_a_choice_metric_without_choices_says_what_is_missing():
 def test_an_unknown_metric_names_the_nearest():
     with pytest.raises(UsageError, match="did you mean 'exact_match'"):
         METRICS.get("exact-match")
+
+
+def test_an_answer_by_number_or_letter_is_the_choice_it_stands_for() -> None:
+    example = replace(example_of(["B"], ("예", "아니요"), 1), metadata={"marks": ["A", "B"]})
+    accuracy = METRICS.get("accuracy")
+    assert accuracy.score("B.", example).value == 1
+    wrong = accuracy.score("A", example)
+    assert (wrong.value, wrong.chosen, wrong.expected) == (0, "예", "아니요")
+    assert accuracy.score("아니요", example).value == 1

@@ -215,3 +215,62 @@ def test_catalogue_prompts_differ_between_phrasings() -> None:
     for name in TASKS.names():
         prompts = sorted(template.prompt for template in load_task(name).templates)
         assert all(first != second for first, second in pairwise(prompts))
+
+
+def choice_task(**more: Any) -> Task:
+    template = {"id": "o", "kind": "options", "prompt": "{{ q }}\n{{ options }}\n{{ answer_form }}"}
+    values = {"name": "t", "family": "f", "source": "sample", "metrics": ["accuracy"]}
+    return Task.model_validate({**values, "templates": [{**template, "answer": "{{ choice }}"}], **more})
+
+
+def test_options_are_shown_as_words_numbers_or_letters_and_the_answer_in_kind() -> None:
+    task = choice_task(choices={0: "아니요", 1: "예"})
+    forms = set()
+    for number in range(60):
+        example = render(task, {"id": str(number), "q": "물음", "label": 1}, 0)
+        assert example.answer_index is not None
+        _, *lines, form = example.messages[0].content.split("\n")
+        right = lines[example.answer_index]
+        answer = example.messages[1].content
+        assert right in (f"{answer}. 예", f"- {answer}")
+        assert ("번호" in form, "기호" in form) == (answer in "12", answer in "AB가나")
+        assert example.choices[example.answer_index] == "예"
+        forms.add(answer)
+    assert forms == {"예", "1", "2", "A", "B", "가", "나"}
+
+
+def test_choices_of_a_row_come_from_its_fields_and_equal_ones_are_rejected() -> None:
+    task = choice_task(choice_fields={1: "one", 2: "two"})
+    example = render(task, {"id": "a", "q": "물음", "one": "비가 왔다", "two": "눈이 왔다", "label": "2"}, 0)
+    assert sorted(example.choices) == ["눈이 왔다", "비가 왔다"]
+    assert example.choices[example.answer_index or 0] == "눈이 왔다"
+    with pytest.raises(UnusableRow) as caught:
+        render(task, {"id": "a", "q": "물음", "one": "비", "two": "비", "label": "2"}, 0)
+    assert caught.value.reason == "equal_choices"
+
+
+def test_labels_of_one_word_are_one_choice_and_skipped_labels_are_told() -> None:
+    task = choice_task(choices={"9": "긍정", "10": "긍정", "1": "부정"}, skip=[5])
+    assert set(render(task, {"id": "a", "q": "물음", "label": "9"}, 0).choices) == {"긍정", "부정"}
+    with pytest.raises(UnusableRow) as caught:
+        render(task, {"id": "a", "q": "물음", "label": 5}, 0)
+    assert caught.value.reason == "skipped_label"
+
+
+def test_a_template_is_used_only_for_the_rows_it_fits() -> None:
+    plain = {"kind": "plain", "answer": "{{ a }}"}
+    templates = [
+        {**plain, "id": "with", "prompt": "{{ q }} ({{ hint }})", "when": "hint"},
+        {**plain, "id": "kind", "prompt": "{{ q }}!", "when": {"type": ["x", "y"]}},
+    ]
+    task = make_task().model_copy(update={"templates": make_task(templates=templates).templates})
+    assert render(task, {"id": "1", "q": "ㄱ", "a": "ㄴ", "hint": "ㄷ", "type": "z"}, 0).template == "with"
+    assert render(task, {"id": "1", "q": "ㄱ", "a": "ㄴ", "hint": "", "type": "y"}, 0).template == "kind"
+    with pytest.raises(UnusableRow) as caught:
+        render(task, {"id": "1", "q": "ㄱ", "a": "ㄴ", "hint": "", "type": "z"}, 0)
+    assert caught.value.reason == "no_template"
+
+
+def test_words_of_a_task_can_be_looked_up_in_its_templates() -> None:
+    task = make_task("{{ words[type] }}", words={"PS": "사람"})
+    assert render(task, {"id": "1", "type": "PS", "a": "가"}, 0).messages[0].content == "사람"

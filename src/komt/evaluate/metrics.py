@@ -97,7 +97,7 @@ class OverChoices:
         expected = _expected(example)
         if any(exact_match(answer, right) for right in example.references):
             return Score(1.0, expected, expected)
-        chosen = match_choice(answer, example.choices)
+        chosen = match_choice(answer, example.choices) or _marked(answer, example)
         return Score(float(expected == chosen), expected, chosen)
 
     def statistic(self, scores: Sequence[Score]) -> Statistic:
@@ -112,6 +112,13 @@ def match_choice(answer: str, choices: Sequence[str]) -> str:
         if (given := form(nfc(answer))) and given in forms:
             return choices[forms.index(given)]
     return ""
+
+
+def _marked(answer: str, example: Example) -> str:
+    """The choice whose number or letter an answer is, where the prompt showed the choices so; "" for none."""
+    marks = example.metadata.get("marks", ())
+    found = match_choice(answer, marks)
+    return example.choices[list(marks).index(found)] if found else ""
 
 
 def _expected(example: Example) -> str:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from komt.example import Example
+from komt.files import hash_of
 from komt.mix.mixture import Rejection, reject
 from komt.sources import Rejected, read_rows
-from komt.tasks import Task, UnusableRow, content_key, render
+from komt.tasks import Task, UnusableRow, input_text, render
 
 Fit = Callable[[Example], tuple[Example | None, str]]
 
@@ -48,7 +49,7 @@ def collect(task: Task, split: str, seed: int, *, resplit: bool) -> Collected:
             found.rejected.append(record)
             continue
         found.examples.append(example)
-        found.keys[example.id] = content_key(task, row)
+        found.keys[example.id] = input_key(task, row)
     return found
 
 
@@ -116,6 +117,11 @@ def count(rejections: Iterable[Rejection]) -> dict[str, dict[str, int]]:
         reasons = counts.setdefault(item.stage, {})
         reasons[item.reason] = reasons.get(item.reason, 0) + 1
     return counts
+
+
+def input_key(task: Task, row: dict[str, Any]) -> str:
+    """Hash of what a row asks, white space collapsed: equal for rows of a task that ask the same."""
+    return hash_of([task.name, *input_text(task, row).split()])
 
 
 def _with_text(example: Example, reason: str) -> Rejection:

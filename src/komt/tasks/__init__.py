@@ -1,7 +1,7 @@
 """What is asked. ADD A TASK: one YAML in `catalog/`."""
 
 from komt.tasks.own import load_task, own_tasks, recipe_tasks
-from komt.tasks.render import UnusableRow, choose_template, content_key, prefaces, render
+from komt.tasks.render import UnusableRow, choose_template, input_text, prefaces, render
 from komt.tasks.shots import few_shot
 from komt.tasks.task import TASKS, Task, Template
 
@@ -11,8 +11,8 @@ __all__ = [
     "Template",
     "UnusableRow",
     "choose_template",
-    "content_key",
     "few_shot",
+    "input_text",
     "load_task",
     "own_tasks",
     "prefaces",

@@ -43,7 +43,7 @@ ENVIRONMENT = ImmutableSandboxedEnvironment(
 )
 ENVIRONMENT.filters["josa"] = josa
 ENVIRONMENT.filters["join"] = _join
-GIVEN = frozenset({"preface", "choices", "choice", "row"})
+GIVEN = frozenset({"preface", "choices", "choice", "options", "answer_form", "words", "row"})
 
 
 @lru_cache(maxsize=4096)
@@ -59,6 +59,11 @@ def fields_of(text: str) -> frozenset[str]:
         DataError: broken syntax.
     """
     return (_free_names(text) - GIVEN) | _row_fields(_parsed(text))
+
+
+def names_in(text: str, name: str) -> bool:
+    """Whether a template reads a name, a field's or a given one's."""
+    return name in _free_names(text)
 
 
 def reads_a_row(text: str) -> bool:
@@ -93,6 +98,7 @@ def _parsed(text: str) -> nodes.Template:
         raise _not_valid(error, text) from error
 
 
+@lru_cache(maxsize=4096)
 def _free_names(text: str) -> frozenset[str]:
     try:
         return frozenset(meta.find_undeclared_variables(_parsed(text)))

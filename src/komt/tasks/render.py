@@ -11,16 +11,19 @@ import yaml
 
 from komt.errors import DataError
 from komt.example import Evidence, Example, Message
-from komt.files import hash_of
 from komt.sources import share_of
-from komt.tasks.jinja import always_shown, fields_of, fill
+from komt.tasks.jinja import always_shown, fields_of, fill, names_in
 from komt.tasks.task import Task, Template
 
 Row = dict[str, Any]
+_MARKS = ("123456789", "ABCDEFGHI", "가나다라마바사아자")
 
 
 class UnusableRow(DataError):
-    """A row that no example can be made of: `reason` is empty_prompt, empty_answer or unknown_label."""
+    """A row that no example can be made of.
+
+    `reason` is empty_prompt, empty_answer, unknown_label, skipped_label or no_template.
+    """
 
     def __init__(self, reason: str, what: str, where: str = "") -> None:
         super().__init__(what, where=where)
@@ -51,8 +54,9 @@ def render(
     """
     template = template or choose_template(task, row, seed)
     where = f"task {task.name}, template {template.id}"
-    choices, right = _choices(task, row, seed, where)
-    values = _values(task, row, choices, right)
+    choices, right = choices_of(task, row, seed, where)
+    marks = _marks(task, row, seed, len(choices)) if choices and names_in(template.prompt, "options") else ()
+    values = _values(task, row, choices, right, marks)
     prompt = fill(template.prompt, values, f"{where}, prompt").strip()
     answer = fill(template.answer, values, f"{where}, answer").strip()
     _check_filled(task, template, row, prompt, answer, where)
@@ -73,7 +77,7 @@ def render(
         choices=tuple(choices),
         answer_index=choices.index(right) if choices else None,
         evidence=_evidence(task, row, prompt),
-        metadata=_metadata(task, row, prompt),
+        metadata={**_metadata(task, row, prompt), **({"marks": list(marks)} if marks else {})},
     )
 
 
@@ -82,16 +86,22 @@ def choose_template(task: Task, row: Row, seed: int) -> Template:
 
     Rows over one passage are all passage-first, or all instruction-first in the same phrasing: either way
     they share what they begin with.
+
+    Raises:
+        UnusableRow: no phrasing fits the row.
     """
     group = row.get(task.group) if task.group else None
-    first = [template for template in task.templates if template.kind == "passage_first"]
-    rest = [template for template in task.templates if template.kind != "passage_first"]
+    fitting = [template for template in task.templates if template.fits(row)]
+    if not fitting:
+        raise UnusableRow("no_template", "no template fits the row", f"task {task.name}")
+    first = [template for template in fitting if template.kind == "passage_first"]
+    rest = [template for template in fitting if template.kind != "passage_first"]
     if group and first and rest:
-        share = sum(template.weight for template in rest) / sum(item.weight for item in task.templates)
+        share = sum(template.weight for template in rest) / sum(item.weight for item in fitting)
         if share_of(["kind", seed, group]) < share:
             return _by_weight(rest, ["template", seed, task.name, group])
         return _by_weight(first, ["template", seed, task.name, row["id"]])
-    return _by_weight(task.templates, ["template", seed, task.name, row["id"]])
+    return _by_weight(fitting, ["template", seed, task.name, row["id"]])
 
 
 def _by_weight(templates: Sequence[Template], key: list[Any]) -> Template:
@@ -103,47 +113,95 @@ def _by_weight(templates: Sequence[Template], key: list[Any]) -> Template:
     return templates[-1]
 
 
-def content_key(task: Task, row: Row) -> str:
-    """Hash of everything that the task's prompts may show of a row: equal for rows that ask the same."""
-    names = set().union(*(fields_of(template.prompt) for template in task.templates))
+def input_text(task: Task, row: Row) -> str:
+    """What a row asks, as one text: its input fields, else all fields that the task's prompts may show."""
+    return "\n".join(filter(None, (_as_text(row.get(name, "")) for name in _input_fields(task))))
+
+
+def _input_fields(task: Task) -> tuple[str, ...]:
+    if task.input:
+        return task.input
+    names = set[str]().union(*(fields_of(template.prompt) for template in task.templates))
     if any(template.kind == "passage_first" for template in task.templates):
         names.add(task.passage)
-    return hash_of([task.name, *(" ".join(str(row.get(name, "")).split()) for name in sorted(names))])
+    return tuple(sorted(names))
 
 
-def _values(task: Task, row: Row, choices: list[str], right: str) -> Row:
-    given: Row = {"choices": choices, "choice": right}
+def _as_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return " ".join(map(_as_text, value.values()))
+    return " ".join(map(_as_text, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _values(task: Task, row: Row, choices: list[str], right: str, marks: Sequence[str]) -> Row:
+    given: Row = {"choices": choices, "choice": right, "words": task.words}
+    if choices:
+        shown = [f"{mark}." for mark in marks] or ["-"] * len(choices)
+        given["options"] = "\n".join(map(" ".join, zip(shown, choices, strict=True)))
+        given["answer_form"] = _answer_form(marks)
+        if marks:
+            given["choice"] = marks[choices.index(right)]
     if task.passage and task.passage in row:
         passage = str(row[task.passage])
         # By the passage, never by the task: examples of all tasks over one passage open alike.
-        at = (
-            share_of(["preface", row.get(task.group) or passage])
-            if task.group
-            else share_of(["preface", passage])
-        )
+        at = share_of(["preface", row.get(task.group) or passage] if task.group else ["preface", passage])
         text = prefaces()[int(at * len(prefaces()))]
         given["preface"] = fill(text, {"passage": passage}, "tasks/prefaces.yaml") + "\n\n"
     return {**given, **row}
 
 
-def _choices(task: Task, row: Row, seed: int, where: str) -> tuple[list[str], str]:
-    """The words to choose from, in a seeded order, and the right one."""
-    if not task.choices:
+def choices_of(task: Task, row: Row, seed: int, where: str = "") -> tuple[list[str], str]:
+    """The words to choose from, in a seeded order, and the right one; ([], "") where there are none.
+
+    Raises:
+        UnusableRow: the label is empty, skipped, or none of the choices; two choices of a row are equal.
+        DataError: the rows have no field for the label, or for a choice.
+    """
+    # An own file's template names the column itself, and says better that it is not there.
+    if not task.has_choices or (task.inline and task.label not in row):
         return [], ""
+    label = _label(task, row, where)
+    if task.choice_fields:
+        absent = [field for field in task.choice_fields.values() if field not in row]
+        if absent:
+            raise DataError(f"the rows have no field '{absent[0]}' for a choice", where=where)
+        by_label = {key: str(row[field]).strip() for key, field in task.choice_fields.items()}
+        words = list(by_label.values())
+        if len(set(words)) < len(words) or not all(words):
+            raise UnusableRow("equal_choices", "two choices are equal, or one is empty", where)
+    else:
+        by_label = task.choices
+        words = list(dict.fromkeys(by_label.values()))
+    order = sorted(words, key=lambda word: share_of(["choices", seed, task.name, row["id"], word]))
+    return order, by_label[label]
+
+
+def _label(task: Task, row: Row, where: str) -> str:
     if task.label not in row:
-        # An own file's template names the column itself, and says so better.
-        if task.inline:
-            return [], ""
         raise DataError(f"the rows have no field '{task.label}' for the label", where=where)
-    label = str(row[task.label]).strip()
+    label, known = str(row[task.label]).strip(), task.choices or task.choice_fields
     if not label:
         raise UnusableRow("empty_answer", "the label is empty", where)
-    if label not in task.choices:
-        known = ", ".join(task.choices)
-        raise UnusableRow("unknown_label", f"the label '{label}' is none of: {known}", where)
-    words = list(task.choices.values())
-    order = sorted(words, key=lambda word: share_of(["choices", seed, task.name, row["id"], word]))
-    return order, task.choices[label]
+    if label in task.skip:
+        raise UnusableRow("skipped_label", f"rows of the label '{label}' are left out", where)
+    if label not in known:
+        raise UnusableRow("unknown_label", f"the label '{label}' is none of: {', '.join(known)}", where)
+    return label
+
+
+def _marks(task: Task, row: Row, seed: int, count: int) -> tuple[str, ...]:
+    """What stands before each choice and is the answer: numbers, letters, or () for the words themselves."""
+    at = share_of(["marks", seed, task.name, row["id"]]) * (len(_MARKS) + 1)
+    marks = ("", *_MARKS)[int(at)]
+    return tuple(marks[:count]) if len(marks) >= count else ()
+
+
+def _answer_form(marks: Sequence[str]) -> str:
+    if not marks:
+        return "보기의 말 그대로 답하세요."
+    return "보기의 번호로만 답하세요." if marks[0] == "1" else "보기의 기호로만 답하세요."
 
 
 def _check_filled(task: Task, template: Template, row: Row, prompt: str, answer: str, where: str) -> None:

@@ -36,7 +36,7 @@ def few_shot(task: Task, k: int, seed: int) -> list[Example]:
     labels: Counter[str] = Counter()
     most = -(-k // max(1, len(pool[0].choices) if pool else 1))
     for example in pool:
-        label = example.references[0] if example.choices else example.id
+        label = example.choices[example.answer_index or 0] if example.choices else example.id
         group = example.group or example.id
         if len(shots) < k and group not in groups and labels[label] < most:
             shots.append(example)

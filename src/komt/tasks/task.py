@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,13 +20,30 @@ CATALOG = Path(__file__).parent / "catalog"
 
 
 class Template(Part):
-    """One phrasing: sandboxed Jinja for the prompt and for the answer; `weight` is its share."""
+    """One phrasing: sandboxed Jinja for the prompt and for the answer.
+
+    Attributes:
+        weight: its share among the phrasings that fit a row.
+        when: it fits only rows where this field is not empty, or where each of these fields has one of these
+            values.
+    """
 
     id: Words
     kind: Kind
     prompt: Words
     answer: Words
     weight: Annotated[float, Field(gt=0)] = 1.0
+    when: str | dict[str, tuple[str, ...]] = ""
+
+    @field_validator("when", mode="before")
+    @classmethod
+    def _values_are_texts(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        lists = {
+            field: items if isinstance(items, list | tuple) else [items] for field, items in value.items()
+        }
+        return {field: tuple(map(str, items)) for field, items in lists.items()}
 
     @field_validator("prompt", "answer", mode="after")
     @classmethod
@@ -39,6 +57,12 @@ class Template(Part):
             raise ValueError("a passage_first prompt, and no other, starts with '{{ preface }}'")
         return self
 
+    def fits(self, row: Mapping[str, Any]) -> bool:
+        """Whether `when` lets a row be asked this way."""
+        if isinstance(self.when, dict):
+            return all(str(row.get(field, "")) in values for field, values in self.when.items())
+        return not self.when or bool(row.get(self.when))
+
 
 class Task(Part):
     """What is asked.
@@ -48,7 +72,11 @@ class Task(Part):
         group: field with the passage's id, which examples over one passage share, or "".
         passage: field with the passage, which `{{ preface }}` opens.
         evidence: field with the answer's span in the passage (`FIELD_start` says where), or "".
+        input: fields that make up what is asked: rows are compared by them (duplicates, contamination).
         label: field with the right choice; choices: the labels, or label -> the word shown for it.
+        skip: labels whose rows are left out.
+        choice_fields: label -> field with the choice, where every row has choices of its own.
+        words: any words that the templates look up, as `words[e.type]`.
         references: field with the list of right answers, or "".
         evaluate: split that is scored, or "" for test where there is one, else dev.
         inline: the source of a recipe's own file; catalogue tasks name theirs.
@@ -60,8 +88,12 @@ class Task(Part):
     group: str = ""
     passage: str = "context"
     evidence: str = ""
+    input: tuple[str, ...] = ()
     label: str = "label"
     choices: dict[str, str] = Field(default_factory=dict)
+    skip: tuple[str, ...] = ()
+    choice_fields: dict[str, str] = Field(default_factory=dict)
+    words: dict[str, str] = Field(default_factory=dict)
     references: str = ""
     templates: Annotated[tuple[Template, ...], Field(min_length=1)]
     metrics: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -71,7 +103,27 @@ class Task(Part):
     @field_validator("choices", mode="before")
     @classmethod
     def _labels_are_their_words(cls, value: Any) -> Any:
-        return {label: label for label in value} if isinstance(value, list) else value
+        if isinstance(value, list):
+            return {str(label): str(label) for label in value}
+        return _text_keys(value)
+
+    @field_validator("choice_fields", "words", mode="before")
+    @classmethod
+    def _labels_are_texts(cls, value: Any) -> Any:
+        return _text_keys(value)
+
+    @field_validator("skip", mode="before")
+    @classmethod
+    def _skipped_are_texts(cls, value: Any) -> Any:
+        return tuple(map(str, value)) if isinstance(value, list | tuple) else value
+
+    @model_validator(mode="after")
+    def _choices_of_one_kind(self) -> Task:
+        if self.choices and self.choice_fields:
+            raise ValueError("give choices, the same for all rows, or choice_fields, but not both")
+        if any(template.kind == "options" for template in self.templates) and not self.has_choices:
+            raise ValueError("a template of kind options needs choices or choice_fields")
+        return self
 
     @model_validator(mode="after")
     def _template_ids_differ(self) -> Task:
@@ -86,6 +138,11 @@ class Task(Part):
         return self.inline or load_source(self.source)
 
     @property
+    def has_choices(self) -> bool:
+        """Whether an answer is one of given choices."""
+        return bool(self.choices or self.choice_fields)
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """Kinds of its templates, each once."""
         return tuple(dict.fromkeys(template.kind for template in self.templates))
@@ -96,6 +153,11 @@ class Task(Part):
         if resplit and redivided(source):
             return RESPLIT
         return self.evaluate or ("test" if "test" in source.splits else "dev")
+
+
+def _text_keys(value: Any) -> Any:
+    """A mapping whose keys are texts: YAML reads 0, 1 and yes as numbers and booleans."""
+    return {str(key): item for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def read_task_file(path: Path) -> Task:
