@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from filelock import FileLock
 
@@ -29,55 +29,130 @@ def data_root() -> Path:
 
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_SNIFFED_BYTES = 4 << 20
 
 
 def sniff_encoding(data: bytes) -> str:
-    """The encoding of a Korean text file: a BOM decides, else UTF-8 if it decodes, else CP949.
+    """The encoding of a Korean text file: a BOM decides, then NULs (UTF-16), then UTF-8, then CP949.
+
+    UTF-8 with a few broken bytes is still UTF-8, not CP949 that happens to decode.
 
     Returns:
-        A Python codec name, or "" when the bytes are neither.
+        A Python codec name, or "" when the bytes are none of these.
     """
+    return _sniff(data, whole=True)
+
+
+def encoding_of(stream: BinaryIO) -> str:
+    """The encoding of a stream, read only as far as it takes; see `sniff_encoding`."""
+    data = b""
+    while chunk := stream.read(_SNIFFED_BYTES):
+        # Pure ASCII says nothing yet: only its first part is needed, to see a BOM.
+        data = (b"" if data.isascii() and len(data) > 4 else data) + chunk
+        if not data.isascii() or b"\x00" in data:
+            data += stream.read(_SNIFFED_BYTES)
+            rest = stream.read(1)
+            return _sniff(data, whole=not rest)
+    return "utf-8"
+
+
+def _sniff(data: bytes, whole: bool) -> str:
     for bom, name in _BOMS:
         if data.startswith(bom):
             return name
+    if not (whole and len(data) % 2) and (wide := _utf16_without_bom(data)):
+        return wide
     for name in ("utf-8", "cp949"):
-        with contextlib.suppress(UnicodeDecodeError):
-            data.decode(name)
+        if _decodes(data, name, whole) and not (name == "cp949" and _nearly_utf8(data)):
             return name
-    return ""
+    return "utf-8" if _nearly_utf8(data) else ""
+
+
+def _decodes(data: bytes, codec: str, whole: bool) -> bool:
+    try:
+        codecs.getincrementaldecoder(codec)().decode(data, final=whole)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _utf16_without_bom(data: bytes) -> str:
+    """UTF-16 text has a NUL in every ASCII character, always at the same side; other text has none."""
+    sample = data[: 1 << 16]
+    even, odd = sample[0::2].count(0), sample[1::2].count(0)
+    if max(even, odd) * 50 < len(sample) or min(even, odd) * 20 > max(even, odd):
+        return ""
+    name = "utf-16-le" if odd > even else "utf-16-be"
+    return name if _decodes(data[: len(data) // 2 * 2], name, whole=False) else ""
+
+
+def _nearly_utf8(data: bytes) -> bool:
+    text = data[: 1 << 20].decode("utf-8", "replace")
+    good = sum(1 for letter in text if letter > "\x7f" and letter != "\ufffd")
+    return good > 10 * text.count("\ufffd")
 
 
 def read_text(path: Path, encoding: str = "") -> str:
-    """The text of a file; with no encoding given, UTF-8, BOMs and CP949 are recognised.
+    """The text of a file; with no encoding given, UTF-8, BOMs, UTF-16 and CP949 are recognised.
 
     Raises:
         DataError: missing, a folder, empty, or undecodable (with the byte offset).
     """
-    if not path.is_file():
-        if path.is_dir():
-            raise DataError(f"a folder, not a file: {path}", cure="name a file in it")
-        raise DataError(
-            f"no such file: {path}",
-            cure="check the path" + ("" if path.is_absolute() else f"; it is looked for in {Path.cwd()}"),
-        )
+    missing_file(path)
     data = path.read_bytes()
     if not data.strip():
         raise DataError("the file is empty", where=str(path), cure="write into it, or name another file")
+    return decode(data, encoding, str(path))
+
+
+def missing_file(path: Path) -> None:
+    """Do nothing where the file is there.
+
+    Raises:
+        DataError: no such file, or a folder.
+    """
+    if path.is_file():
+        return
+    if path.is_dir():
+        raise DataError(f"a folder, not a file: {path}", cure="name a file in it")
+    raise DataError(
+        f"no such file: {path}",
+        cure="check the path" + ("" if path.is_absolute() else f"; it is looked for in {Path.cwd()}"),
+    )
+
+
+def decode(data: bytes, encoding: str, where: str) -> str:
+    """Bytes as text; with no encoding given it is recognised.
+
+    Raises:
+        DataError: unknown encoding, or undecodable, with the byte offset.
+    """
     codec = encoding or sniff_encoding(data) or "utf-8"
     try:
         return data.decode(codec)
     except LookupError as error:
-        raise DataError(
-            f"unknown encoding '{codec}'",
-            where=str(path),
-            cure="name one such as utf-8, cp949 or utf-16, or none: these are recognised",
-        ) from error
+        raise undecodable(b"", codec, where) from error
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"not {codec} text: byte 0x{data[error.start]:02x} cannot be decoded",
-            where=f"{path}, byte {error.start}",
-            cure="name the file's encoding (such as cp949 or utf-16), or save it as UTF-8",
-        ) from error
+        byte = data[error.start : error.start + 1]
+        raise undecodable(byte, codec, where, error.start) from error
+
+
+def undecodable(byte: bytes, codec: str, where: str, at: int = 0) -> DataError:
+    """The error for a byte that cannot be decoded, or for an encoding that does not exist."""
+    try:
+        codecs.lookup(codec)
+    except LookupError:
+        return DataError(
+            f"unknown encoding '{codec}'",
+            where=where,
+            cure="name one such as utf-8, cp949 or utf-16, or none: these are recognised",
+        )
+    what = f"byte 0x{byte[0]:02x} cannot be decoded" if byte else "it ends in the middle of a character"
+    return DataError(
+        f"not {codec} text: {what}",
+        where=f"{where}, byte {at}",
+        cure="name the file's encoding (such as cp949 or utf-16), or save it as UTF-8",
+    )
 
 
 def sha256(path: Path) -> str:

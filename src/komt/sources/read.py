@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from komt.errors import DataError
 from komt.files import hash_of
-from komt.sources.readers import READERS, Rejected, Row
-from komt.sources.source import Source, SourceFile, checked_place, present
+from komt.sources.readers import Rejected, Row
+from komt.sources.readers.content import Content
+from komt.sources.source import Source, SourceFile, checked_place, place, present
 
 RESPLIT = "resplit-test"
 _RESPLIT_SHARE = 0.25
@@ -43,7 +44,7 @@ def read_rows(source: Source, split: str, *, resplit: bool = False) -> Iterator[
             values = item.values if isinstance(item, Row) else item.row
             if part and part != (_side(source, values) if divided else _own_side(values, held)):
                 continue
-            yield _identified(item, file, seen) if isinstance(item, Row) else item
+            yield _identified(item, seen) if isinstance(item, Row) else item
 
 
 def redivided(source: Source) -> bool:
@@ -78,18 +79,37 @@ def _evaluation_split(source: Source) -> str:
 
 
 def _read_file(source: Source, file: SourceFile) -> Iterator[Row | Rejected]:
+    return source.format(file).read(contents(source, file), source.options(file))
+
+
+def contents(source: Source, file: SourceFile) -> Iterator[Content]:
+    """What a reader reads of a file: the file, or the members of an archive, with what is beside.
+
+    Raises:
+        DataError: missing, or another checksum.
+    """
     path = checked_place(source, file)
-    for item in READERS.get(str(source.reader["format"])).read(path, source.options()):
-        # Outputs name the file, not the machine's folders: two builds anywhere are byte-identical.
-        yield replace(item, where=item.where.replace(f"{path.parent}/", ""))
+    # Outputs name the file, not the machine's folders: two builds anywhere are byte-identical.
+    named = Counter(Path(other.path).name for other in source.files if other.split == file.split)
+    name = path.name if named[path.name] == 1 else file.path
+    beside = [Content(place(source, item.path), name=Path(item.path).name) for item in file.beside]
+    yield Content(path, name=name, beside=tuple(beside))
 
 
-def _identified(row: Row, file: SourceFile, seen: Counter[str]) -> dict[str, Any]:
-    given = row.values.get("id")
-    made = f"{file.path.rpartition('/')[2]}:{row.where.rpartition(' ')[2]}"
-    name = made if given in (None, "") else str(given)
+def _identified(row: Row, seen: Counter[str]) -> dict[str, Any]:
+    """The row with its id: its own one, numbered where it was used before, or the file and line."""
+    values = row.values
+    given = values.get("id")
+    if given in (None, ""):
+        head, _, spot = row.where.rpartition(", ")
+        values["id"] = f"{head}:{spot.rpartition(' ')[2]}"
+        return values
+    name = str(given)
     seen[name] += 1
-    return {**row.values, "id": name if seen[name] == 1 else f"{name}#{seen[name]}"}
+    if seen[name] > 1:
+        name = f"{name}#{seen[name]}"
+    values["id"] = name
+    return values
 
 
 def _side(source: Source, values: dict[str, Any]) -> str:

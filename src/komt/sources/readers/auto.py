@@ -8,30 +8,30 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from komt.files import read_text
-from komt.recipe import Part
-from komt.sources.readers import Reader, Rejected, Row, jsonl
+from komt.sources.readers import Reader, ReaderOptions, Rejected, Row, jsonl
 from komt.sources.readers import csv as table
+from komt.sources.readers.content import Content, content_of
 
 _LINES_LOOKED_AT = 200
 
 
-class Options(Part):
+class Options(ReaderOptions):
     """What is known beforehand; an empty value is read off the content."""
 
     table: Literal["", "csv", "tsv", "json", "jsonl"] = ""
     encoding: str = ""
 
 
-def read(path: Path, options: Options) -> Iterator[Row | Rejected]:
+def read(place: Path | Content, options: Options) -> Iterator[Row | Rejected]:
     """Rows of a CSV, TSV, JSON or JSON Lines file; keys that a JSON object lacks are empty texts.
 
     Raises:
         DataError: as the readers of the formats, with file and line.
     """
-    text = read_text(path, options.encoding)
+    content = content_of(place)
+    text = content.text(options.encoding)
     if looks_like_json(text, options.table):
-        items = list(jsonl.read(path, jsonl.Options(encoding=options.encoding)))
+        items = list(jsonl.read(content, jsonl.Options(encoding=options.encoding)))
         keys = dict.fromkeys(key for item in items if isinstance(item, Row) for key in item.values)
         for item in items:
             if isinstance(item, Rejected):
@@ -42,7 +42,7 @@ def read(path: Path, options: Options) -> Iterator[Row | Rejected]:
         return
     delimiter = "\t" if options.table == "tsv" else sniff_delimiter(text)
     quoting: Literal["standard", "none"] = "none" if quotes_are_letters(text, delimiter) else "standard"
-    yield from table.read_table(text, path, table.Options(delimiter=delimiter, quoting=quoting))
+    yield from table.read_table(text, content, table.Options(delimiter=delimiter, quoting=quoting))
 
 
 def looks_like_json(text: str, format: str = "") -> bool:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal
 
 from komt.errors import DataError
-from komt.files import read_text
-from komt.korean import nfc
-from komt.recipe import Part
-from komt.sources.readers import Reader, Row
+from komt.sources.readers import Reader, ReaderOptions, Row, clean
+from komt.sources.readers.content import Content
 
 
-class Options(Part):
+class Options(ReaderOptions):
     """How the table is written. `columns` names the columns, over or instead of the header."""
 
     delimiter: str = ","
@@ -25,24 +22,24 @@ class Options(Part):
     encoding: str = ""
 
 
-def read(path: Path, options: Options) -> Iterator[Row]:
+def read(content: Content, options: Options) -> Iterator[Row]:
     """One row a record, every value a stripped NFC text.
 
     Raises:
         DataError: no header, header only, a column named twice, an open quote, or a record of another width
             than the header, with file and line.
     """
-    yield from read_table(read_text(path, options.encoding), path, options)
+    yield from read_table(content.text(options.encoding), content, options)
 
 
-def read_table(text: str, path: Path, options: Options) -> Iterator[Row]:
+def read_table(text: str, path: Content, options: Options) -> Iterator[Row]:
     """The rows of a table's text; see `read`."""
     columns: list[str] = list(options.columns)
     header = options.header
     count = 0
     for line, cells in records(text, path, options):
         if header:
-            header, columns = False, columns or [nfc(cell).strip() for cell in cells]
+            header, columns = False, columns or [clean(cell) for cell in cells]
             _check_header(columns, f"{path}, line {line}")
             continue
         if len(cells) != len(columns):
@@ -53,7 +50,7 @@ def read_table(text: str, path: Path, options: Options) -> Iterator[Row]:
             )
         count += 1
         pairs = zip(columns, cells, strict=True)
-        yield Row({name: nfc(cell).strip() for name, cell in pairs if name}, f"{path}, line {line}")
+        yield Row({name: clean(cell) for name, cell in pairs if name}, f"{path.label}, line {line}")
     if not count:
         raise DataError(
             "the table has a header but no row" if not header else "the table is empty",
@@ -62,7 +59,7 @@ def read_table(text: str, path: Path, options: Options) -> Iterator[Row]:
         )
 
 
-def records(text: str, path: Path, options: Options) -> Iterator[tuple[int, list[str]]]:
+def records(text: str, path: Content, options: Options) -> Iterator[tuple[int, list[str]]]:
     """The non-blank records of a table with the line each starts on."""
     csv.field_size_limit(1 << 30)
     plain = options.quoting == "none"

@@ -7,54 +7,48 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from komt.errors import DataError
-from komt.files import read_text
-from komt.korean import escape_surrogates, nfc
-from komt.recipe import Part
-from komt.sources.readers import Reader, Rejected, Row, row_or_rejected
+from komt.korean import escape_surrogates
+from komt.sources.readers import Reader, ReaderOptions, Rejected, Row, clean, row_or_rejected
+from komt.sources.readers.content import Content, content_of
 
 
-class Options(Part):
-    """The encoding, when it is neither UTF-8 nor CP949; new names for keys."""
+class Options(ReaderOptions):
+    """The encoding, when it is neither UTF-8 nor CP949 nor UTF-16."""
 
     encoding: str = ""
-    rename: dict[str, str] = Field(default_factory=dict)
 
 
-def read(path: Path, options: Options) -> Iterator[Row | Rejected]:
-    """One row an object, NFC; half a surrogate pair in it rejects it as `broken_unicode`.
+def read(content: Content, options: Options) -> Iterator[Row | Rejected]:
+    """One row an object, NFC and stripped; half a surrogate pair in it rejects it as `broken_unicode`.
 
     Raises:
         DataError: broken JSON, something other than an object, or an object around the list, with file and
             line.
     """
-    text = read_text(path, options.encoding)
-    for where, value in _objects(text, path):
+    for where, value in _objects(content.text(options.encoding), content):
         if not isinstance(value, dict):
             raise DataError(
                 f"expected an object with named values, found {_kind(value)}",
                 where=where,
                 cure='write one object a line, as {"question": "…", "answer": "…"}',
             )
-        values = {options.rename.get(key, key): item for key, item in nfc(value).items()}
-        yield row_or_rejected(values, where)
+        yield row_or_rejected(clean(value), where)
 
 
-def _objects(text: str, path: Path) -> Iterator[tuple[str, Any]]:
+def _objects(text: str, path: Content) -> Iterator[tuple[str, Any]]:
     if text.lstrip().startswith("["):
         for index, value in enumerate(_loads(text, path)):
-            yield f"{path}, item {index + 1}", value
+            yield f"{path.label}, item {index + 1}", value
         return
     _refuse_object_around_a_list(text, path)
     # Split at \n only: str.splitlines() would also split at U+001C or U+2028 inside a value.
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
-            yield f"{path}, line {number}", _loads(line, path, number)
+            yield f"{path.label}, line {number}", _loads(line, path, number)
 
 
-def _refuse_object_around_a_list(text: str, path: Path) -> None:
+def _refuse_object_around_a_list(text: str, path: Content) -> None:
     """A file that is one object, {"data": [{…}, …]}, is no row: the rows are in its list."""
     try:
         whole = json.loads(text)
@@ -76,16 +70,17 @@ def _refuse_object_around_a_list(text: str, path: Path) -> None:
         )
 
 
-def load_json(path: Path, encoding: str = "") -> Any:
+def load_json(place: Path | Content, encoding: str = "") -> Any:
     """A whole JSON file.
 
     Raises:
         DataError: broken JSON, with file, line and column.
     """
-    return _loads(read_text(path, encoding), path)
+    content = content_of(place)
+    return _loads(content.text(encoding), content)
 
 
-def _loads(text: str, path: Path, first_line: int = 1) -> Any:
+def _loads(text: str, path: Content, first_line: int = 1) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 from komt.errors import DataError
 from komt.korean import nfc
-from komt.recipe import Part
-from komt.sources.readers import Reader, Rejected, Row, row_or_rejected
+from komt.sources.readers import Reader, ReaderOptions, Rejected, Row, row_or_rejected
+from komt.sources.readers.content import Content
 from komt.sources.readers.jsonl import load_json
 
 Values = dict[str, Any]
 
 
-class Options(Part):
+class Options(ReaderOptions):
     """What one row is: a question with its passage, or a passage with the extra keys of its paragraph."""
 
     rows: Literal["questions", "passages"] = "questions"
+    encoding: str = ""
 
 
-def read(path: Path, options: Options) -> Iterator[Row | Rejected]:
+def read(content: Content, options: Options) -> Iterator[Row | Rejected]:
     """Rows of a SQuAD file.
 
     Keys: `id, title, context, group`, then `question, answer, answers, answer_start`, or the extras.
@@ -33,10 +33,10 @@ def read(path: Path, options: Options) -> Iterator[Row | Rejected]:
     Raises:
         DataError: the file is no SQuAD JSON, with the place.
     """
-    whole = load_json(path)
-    for a, article in enumerate(_items(whole, "data", str(path))):
-        for p, paragraph in enumerate(_items(article, "paragraphs", f"{path}, data[{a}]")):
-            where = f"{path}, data[{a}].paragraphs[{p}]"
+    whole = load_json(content, options.encoding)
+    for a, article in enumerate(_items(whole, "data", str(content))):
+        for p, paragraph in enumerate(_items(article, "paragraphs", f"{content}, data[{a}]")):
+            where = f"{content.label}, data[{a}].paragraphs[{p}]"
             context = _text(paragraph, "context", where)
             base = {"title": nfc(str(paragraph.get("title") or article.get("title") or "")).strip()}
             base |= {"context": nfc(context).strip(), "group": _short_hash(nfc(context).strip())}

@@ -1,0 +1,171 @@
+"""What a reader reads: the bytes of a file, of a .gz, or of a member of an archive, as text or as lines."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from komt.errors import DataError
+from komt.files import decode, encoding_of, missing_file, undecodable
+
+# Above this many bytes a reader streams rather than holds the whole text.
+BIG_BYTES = 32 << 20
+_GZIP_GAIN = 6
+
+
+@dataclass(frozen=True)
+class Content:
+    """Bytes to read.
+
+    Attributes:
+        path: the file that holds them.
+        member: name inside the archive, NFC, or "".
+        opener: opens the member; a plain file is opened by its path.
+        size: uncompressed bytes of a member, where known.
+        name: what rows call it in `where`; errors give the whole path.
+        beside: further contents, read line by line with this one.
+    """
+
+    path: Path
+    member: str = ""
+    opener: Callable[[], BinaryIO] | None = None
+    size: int = 0
+    name: str = ""
+    beside: tuple[Content, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.path}/{self.member}" if self.member else str(self.path)
+
+    @property
+    def label(self) -> str:
+        """What rows call it."""
+        return self.name or str(self)
+
+    @property
+    def big(self) -> bool:
+        """Whether it is too large to be held as one text."""
+        return self.bytes_estimated > BIG_BYTES
+
+    @property
+    def bytes_estimated(self) -> int:
+        """Uncompressed bytes; of a .gz an estimate."""
+        if self.opener:
+            return self.size
+        size = self.path.stat().st_size
+        return size * _GZIP_GAIN if _is_gzip(self.path) else size
+
+    def open(self) -> BinaryIO:
+        """The bytes, uncompressed where they are a gzip (the content decides, not the name).
+
+        Raises:
+            DataError: no such file, or a folder.
+        """
+        if self.opener:
+            stream = self.opener()
+            return _ungzipped(stream)
+        missing_file(self.path)
+        return _ungzipped(self.path.open("rb"))
+
+    def read(self) -> bytes:
+        """All bytes.
+
+        Raises:
+            DataError: missing, empty, or a broken compressed file.
+        """
+        with self._named(), closing(self.open()) as stream:
+            data = stream.read()
+        if not data.strip():
+            raise DataError("the file is empty", where=str(self), cure="write into it, or name another file")
+        return data
+
+    def text(self, encoding: str = "") -> str:
+        """The whole text; with no encoding given it is recognised.
+
+        Raises:
+            DataError: missing, empty, or undecodable (with the byte).
+        """
+        return decode(self.read(), encoding, str(self))
+
+    def encoding(self) -> str:
+        """The encoding of the bytes, or "" when no Korean text is written so."""
+        with self._named(), closing(self.open()) as stream:
+            return encoding_of(stream)
+
+    def lines(self, encoding: str = "") -> Iterator[str]:
+        r"""Lines with their \n: split at \n only (never at U+2028 or U+001C), at \r where there is no \n.
+
+        Raises:
+            DataError: missing, or undecodable (with the byte).
+        """
+        codec = encoding or self.encoding() or "utf-8"
+        with self._named(), closing(self.open()) as stream:
+            try:
+                buffered = io.BufferedReader(cast(io.RawIOBase, stream), 1 << 18)
+                head = buffered.peek(1 << 16)
+                newline = "\r" if b"\r" in head and b"\n" not in head else "\n"
+                yield from io.TextIOWrapper(buffered, codec, newline=newline)
+            except LookupError as error:
+                raise undecodable(b"", codec, str(self)) from error
+            except UnicodeDecodeError as error:
+                raise self._undecodable(codec) from error
+
+    def _undecodable(self, codec: str) -> DataError:
+        """The error that names the first byte which cannot be decoded, found by reading once more."""
+        decoder = codecs.getincrementaldecoder(codec)()
+        place = 0
+        with closing(self.open()) as stream:
+            while chunk := stream.read(1 << 20):
+                kept = len(decoder.getstate()[0])
+                try:
+                    decoder.decode(chunk)
+                except UnicodeDecodeError as error:
+                    at = place - kept + error.start
+                    return undecodable(error.object[error.start : error.start + 1], codec, str(self), at)
+                place += len(chunk)
+        return undecodable(b"", codec, str(self), place)
+
+    def _named(self) -> _Broken:
+        return _Broken(str(self))
+
+
+def content_of(place: Path | Content) -> Content:
+    """The content of a file, or what is given already."""
+    return place if isinstance(place, Content) else Content(place)
+
+
+class _Broken:
+    """Turns what a broken compressed file raises into a DataError that names it."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, _trace: object) -> None:
+        import zipfile
+        import zlib
+
+        if isinstance(error, (gzip.BadGzipFile, zlib.error, zipfile.BadZipFile, EOFError)):
+            raise DataError(
+                f"the compressed file is broken or cut off: {error}",
+                where=self._where,
+                cure="get it again",
+            ) from error
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+def _ungzipped(stream: BinaryIO) -> BinaryIO:
+    head = stream.read(2)
+    stream.seek(0)
+    return cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if head == b"\x1f\x8b" else stream
