@@ -107,6 +107,20 @@ def test_rows_held_out_are_chosen_by_content_and_never_trained_on(tmp_path: Path
     assert {row["q"] for row in read_rows(source, "test") if isinstance(row, dict)} == test
 
 
+def test_rows_held_out_by_a_field_fall_on_one_side_with_all_that_share_its_value(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("q,a\n" + "".join(f"질문 {number % 200},{number}\n" for number in range(400)))
+    source = own(path, 0.1).model_copy(update={"hold_out_by": "q"})
+    sides = [
+        [row for row in read_rows(source, split) if isinstance(row, dict)] for split in ("train", "test")
+    ]
+    train, test = ({row["q"] for row in side} for side in sides)
+    assert not train & test
+    assert len(sides[0]) + len(sides[1]) == 400
+    assert 10 <= len(test) <= 30
+    assert present(source, "test")
+
+
 def test_a_wrong_source_file_reports_all_mistakes(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text("name: x\ntitle: x\nlicense: MIT\norigin: korean\nreader: {format: squad}\nfiles: []\n")

@@ -38,11 +38,12 @@ def read_rows(source: Source, split: str, *, resplit: bool = False) -> Iterator[
             f"the source '{source.name}' has no split '{split}'", cure=f"it has: {', '.join(source.splits)}"
         )
     seen: Counter[str] = Counter()
-    held = _held(source) if source.hold_out else frozenset()
+    counted = source.hold_out and not source.hold_out_by
+    held = _held(source) if counted else frozenset()
     for file in files:
         for item in _read_file(source, file):
             values = item.values if isinstance(item, Row) else item.row
-            if part and part != (_side(source, values) if divided else _own_side(values, held)):
+            if part and part != (_side(source, values) if divided else _own_side(source, values, held)):
                 continue
             yield _identified(item, seen) if isinstance(item, Row) else item
 
@@ -117,8 +118,13 @@ def _side(source: Source, values: dict[str, Any]) -> str:
     return RESPLIT if held else "train"
 
 
-def _own_side(values: dict[str, Any], held: frozenset[float]) -> str:
-    return "test" if share_of([_HOLD_OUT_SALT, values]) in held else "train"
+def _own_side(source: Source, values: dict[str, Any], held: frozenset[float]) -> str:
+    if source.hold_out_by:
+        # The salt names no source: a sentence that stands in two of them falls on one side in both.
+        inside = share_of([_HOLD_OUT_SALT, values.get(source.hold_out_by)]) < source.hold_out
+    else:
+        inside = share_of([_HOLD_OUT_SALT, values]) in held
+    return "test" if inside else "train"
 
 
 def _held(source: Source) -> frozenset[float]:

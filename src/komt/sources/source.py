@@ -73,7 +73,9 @@ class Source(Part):
         evaluation_only: never trained on, not even by redividing it.
         resplit_by: field whose values stay together when an evaluation set has to be redivided.
         reader: the format, and its options.
-        hold_out: share of the rows that is kept for evaluation, by a hash of their content (own files only).
+        hold_out: share of the rows that is kept for evaluation where there is no official split, by a hash
+            of their content.
+        hold_out_by: field whose equal values fall on one side; "": the whole row, its share counted exactly.
         rows: how many rows each split has, rejected ones included, once known.
         rejected: how many rows of each split are rejected, by reason, once known.
     """
@@ -94,6 +96,7 @@ class Source(Part):
     reader: dict[str, Any]
     files: Annotated[tuple[SourceFile, ...], Field(min_length=1)]
     hold_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    hold_out_by: str = ""
     rows: dict[Split, int] = Field(default_factory=dict)
     rejected: dict[Split, dict[str, int]] = Field(default_factory=dict)
 
@@ -182,7 +185,8 @@ def place(source: Source, file: SourceFile | str) -> Path:
 
 def present(source: Source, split: str = "") -> bool:
     """Whether any file of the source (or all files of a split) is here, with those read beside it."""
-    files = [file for file in source.files if not split or file.split == split]
+    real = "train" if split and source.hold_out else split
+    files = [file for file in source.files if not real or file.split == real]
     here = [all(place(source, path).is_file() for path, _ in file.paths) for file in files]
     return bool(files) and (all(here) if split else any(here))
 
