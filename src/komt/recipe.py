@@ -43,10 +43,40 @@ class ModelPart(Part):
 
 
 class TaskPart(Part):
-    """How much of a task: at most `cap` examples, of which a share `rate` is taken; whole groups, seeded."""
+    """How much of a task: a share `rate` of it, at most `cap` examples; whole groups, seeded.
+
+    `weight` multiplies its size where `data.mixing` sets the sizes; `count` fixes its size instead.
+    """
 
     cap: Count | None = None
     rate: Rate = 1.0
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    count: Count | None = None
+
+
+class MixingPart(Part):
+    """Sizes of the tasks: each in proportion to min(size, maximum) ** (1 / temperature).
+
+    `examples` is their sum; by default that of min(size, maximum). No example is taken twice.
+    """
+
+    maximum: Count | None = None
+    temperature: Annotated[float, Field(ge=1)] = 1.0
+    examples: Count | None = None
+
+
+class FewShotPart(Part):
+    """A share `rate` of the examples shows up to `shots` solved ones before, within `tokens` in all."""
+
+    rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+    shots: Count = 5
+    tokens: Count = 1024
+
+
+class SourcePart(Part):
+    """The most examples that all tasks of a source give together."""
+
+    cap: Count
 
 
 class FilePart(Part):
@@ -63,10 +93,24 @@ class FilePart(Part):
 
 
 class DataPart(Part):
-    """What the instruction data is made of."""
+    """What the instruction data is made of.
+
+    Tasks are named one by one, or by mixtures, which `komt tasks list --mixtures` shows. `hold_out` names
+    families that are never trained on; `kinds` gives the share that is kept of a kind of template;
+    `missing: skip` goes on without the sources that are not here, and says so.
+    """
 
     tasks: dict[str, TaskPart] = {}
+    mixtures: tuple[str, ...] = ()
     files: tuple[FilePart, ...] = ()
+    hold_out: tuple[str, ...] = ()
+    origins: tuple[Literal["native", "translated", "generated"], ...] = ("native", "translated", "generated")
+    sources: dict[str, SourcePart] = {}
+    source_cap: Count | None = None
+    mixing: MixingPart | None = None
+    kinds: dict[str, Rate] = {}
+    few_shot: FewShotPart = FewShotPart()
+    missing: Literal["error", "skip"] = "error"
     over_long: Literal["shorten", "drop", "error"] = "shorten"
     resplit: bool = False
 
