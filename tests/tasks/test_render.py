@@ -274,3 +274,36 @@ def test_a_template_is_used_only_for_the_rows_it_fits() -> None:
 def test_words_of_a_task_can_be_looked_up_in_its_templates() -> None:
     task = make_task("{{ words[type] }}", words={"PS": "사람"})
     assert render(task, {"id": "1", "type": "PS", "a": "가"}, 0).messages[0].content == "사람"
+
+
+def test_a_task_derives_fields_of_a_row_in_order_and_chooses_phrasings_by_them() -> None:
+    task = make_task(
+        derive={"asked": "{{ words[types[0]] }} ", "found": "{{ asked | josa('이/가') }}"},
+        words={"PS": "사람", "LC": "장소"},
+        templates=[
+            {
+                "id": "a",
+                "kind": "plain",
+                "prompt": "{{ asked }}",
+                "answer": "{{ found }}",
+                "when": {"asked": "사람"},
+            },
+            {
+                "id": "b",
+                "kind": "plain",
+                "prompt": "{{ asked }}?",
+                "answer": "{{ found }}",
+                "when": {"asked": "장소"},
+            },
+        ],
+    )
+    person = render(task, {"id": "1", "types": ["PS", "LC"]}, 0)
+    assert (person.template, person.messages[0].content, person.messages[1].content) == (
+        "a",
+        "사람",
+        "사람이",
+    )
+    assert render(task, {"id": "2", "types": ["LC"]}, 0).messages[1].content == "장소가"
+    with pytest.raises(DataError, match="'types'") as caught:
+        render(task, {"id": "3", "kinds": ["LC"]}, 0)
+    assert "derived field asked" in caught.value.where

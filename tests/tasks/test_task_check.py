@@ -62,3 +62,17 @@ def test_missing_and_empty_fields_are_found() -> None:
         "the template names a field 'z' that the rows do not have"
     ]
     assert found("{{ q }}", {"q": "", "a": "x"}) == ["1 of 1 rows: empty_prompt"]
+
+
+def test_a_template_is_checked_on_the_rows_it_fits_only() -> None:
+    template = {"id": "one", "kind": "plain", "prompt": "{{ q }}: {{ hint }}", "answer": "{{ a }}"}
+    task = Task(
+        name="t", family="f", source="sample", metrics=("f1",), templates=({**template, "when": "hint"},)
+    )  # type: ignore[arg-type]
+    rows = [{"id": "1", "q": "ㄱ", "hint": hint, "a": answer} for hint, answer in (("", ""), ("ㄷ", "ㄴ"))]
+    assert check_task(task, rows) == []
+
+
+def test_what_stands_in_lists_and_before_line_ends_of_the_data_is_not_the_template_s() -> None:
+    row = {"q": "첫 줄 \n다음 줄", "turns": [{"text": "정말.. 그래"}, {"text": "응"}], "a": "x"}
+    assert found("{{ q }}\n{% for turn in turns %}{{ turn.text }}/{% endfor %}", row) == []

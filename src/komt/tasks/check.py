@@ -13,7 +13,7 @@ from komt.errors import KomtError
 from komt.korean import PAIRS, josa
 from komt.sources import Rejected, present, read_rows
 from komt.tasks.jinja import fields_of
-from komt.tasks.render import Row, UnusableRow, render
+from komt.tasks.render import Row, UnusableRow, render, with_derived
 from komt.tasks.task import Task, Template
 
 _BOTH_FORMS = re.compile(r"[가-힣]\([가-힣]\)|\((?:으|이)\)[가-힣]|[은이을]/[는가를]")
@@ -78,9 +78,11 @@ def _rendered(task: Task, template: Template, rows: list[Row]) -> Iterable[Findi
     found: dict[str, str] = {}
     leaked: list[str] = []
     empty: Counter[str] = Counter()
-    for row in rows:
+    for row in map(_tidy, rows):
         try:
-            example = render(task, _tidy(row), 0, template=template)
+            if not template.fits(with_derived(task, row)):
+                continue
+            example = render(task, row, 0, template=template)
         except UnusableRow as error:
             empty[error.reason] += 1
             continue
@@ -104,7 +106,7 @@ def _rendered(task: Task, template: Template, rows: list[Row]) -> Iterable[Findi
 
 def _faults(prompt: str, template: Template, row: Row) -> Iterable[tuple[str, str]]:
     """Faults of one prompt that its template makes: what stands inside a row's own text is the data's."""
-    own = [" ".join(str(value).split()) for value in row.values() if isinstance(value, str)]
+    own = list(_texts(row))
     for pattern, what in (
         (_PERIODS, "doubled punctuation"),
         (_STRAY, "a stray or doubled space or blank line"),
@@ -121,6 +123,15 @@ def _faults(prompt: str, template: Template, row: Row) -> Iterable[tuple[str, st
             wrong = second if right == first else first
             if f"‘{word}’{wrong} " in prompt:
                 yield "the wrong particle after a filled-in word", f"{word[-10:]}{wrong}"
+
+
+def _texts(value: Any) -> Iterable[str]:
+    """Every text in a row."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
 
 
 def _tidy(row: Row) -> dict[str, Any]:

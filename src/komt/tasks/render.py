@@ -52,6 +52,7 @@ def render(
         UnusableRow: an empty prompt field or answer, or a label that is none of the choices.
         DataError: a template names a field that the row does not have.
     """
+    row = with_derived(task, row)
     template = template or choose_template(task, row, seed)
     where = f"task {task.name}, template {template.id}"
     choices, right = choices_of(task, row, seed, where)
@@ -81,6 +82,19 @@ def render(
     )
 
 
+def with_derived(task: Task, row: Row) -> Row:
+    """The row with the fields that the task derives from its others.
+
+    Raises:
+        DataError: the row lacks a field that is derived from.
+    """
+    for name, text in task.derive.items():
+        if name not in row:
+            where = f"task {task.name}, derived field {name}"
+            row = {**row, name: fill(text, {"words": task.words, **row}, where).strip()}
+    return row
+
+
 def choose_template(task: Task, row: Row, seed: int) -> Template:
     """The phrasing of a row: by weight, fixed by the seed.
 
@@ -90,6 +104,7 @@ def choose_template(task: Task, row: Row, seed: int) -> Template:
     Raises:
         UnusableRow: no phrasing fits the row.
     """
+    row = with_derived(task, row)
     group = row.get(task.group) if task.group else None
     fitting = [template for template in task.templates if template.fits(row)]
     if not fitting:
@@ -115,6 +130,7 @@ def _by_weight(templates: Sequence[Template], key: list[Any]) -> Template:
 
 def input_text(task: Task, row: Row) -> str:
     """What a row asks, as one text: its input fields, else all fields that the task's prompts may show."""
+    row = with_derived(task, row)
     return "\n".join(filter(None, (_as_text(row.get(name, "")) for name in _input_fields(task))))
 
 

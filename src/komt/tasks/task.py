@@ -77,6 +77,8 @@ class Task(Part):
         skip: labels whose rows are left out.
         choice_fields: label -> field with the choice, where every row has choices of its own.
         words: any words that the templates look up, as `words[e.type]`.
+        derive: further fields, as Jinja over a row's fields and those derived above: a word of the row to be
+            asked about, say, and its answer.
         references: field with the list of right answers, or "".
         evaluate: split that is scored, or "" for test where there is one, else dev.
         inline: the source of a recipe's own file; catalogue tasks name theirs.
@@ -94,6 +96,7 @@ class Task(Part):
     skip: tuple[str, ...] = ()
     choice_fields: dict[str, str] = Field(default_factory=dict)
     words: dict[str, str] = Field(default_factory=dict)
+    derive: dict[str, str] = Field(default_factory=dict)
     references: str = ""
     templates: Annotated[tuple[Template, ...], Field(min_length=1)]
     metrics: Annotated[tuple[str, ...], Field(min_length=1)]
