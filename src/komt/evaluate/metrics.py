@@ -155,3 +155,5 @@ ACCURACY, MACRO_F1 = OverChoices(macro=False), OverChoices(macro=True)
 METRICS: Registry[Metric] = Registry("metric", "komt.metrics")
 for _name in ("exact_match", "f1", "accuracy", "macro_f1"):
     METRICS.add(_name, f"komt.evaluate.metrics:{_name.upper()}")
+for _name in ("rouge_l", "chrf"):
+    METRICS.add(_name, f"komt.evaluate.text_metrics:{_name.upper()}")
