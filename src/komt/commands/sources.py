@@ -14,10 +14,12 @@ import argparse
 import json
 from typing import Any
 
+from komt.commands import _fetch
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `komt sources`."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list | show | check")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list | show | check | fetch")
     for action, text in (
         ("list", "every source: licence, origin, whether its files are here"),
         ("show", "one source: licence, citation, files and where they are looked for"),
@@ -27,11 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if action != "list":
             sub.add_argument("name", help="a source's name, as `komt sources list` prints it")
         sub.add_argument("--json", action="store_true", help="print JSON")
+    for action, module in (("fetch", _fetch),):
+        module.add_arguments(actions.add_parser(action, help=module.HELP, description=module.HELP))
 
 
 def main(args: argparse.Namespace) -> int:
     """Run `komt sources`."""
-    actions = {"list": _list, "show": _show, "check": _check}
+    actions = {"list": _list, "show": _show, "check": _check, "fetch": _fetch.main}
     return actions[args.action](args)
 
 
