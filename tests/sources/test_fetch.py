@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import web
-from web import Site, serve, stall, status
+import web_server as web
+from web_server import Site, serve, stall, status
 
 from komt.cli import main
 from komt.errors import DataError, UsageError
