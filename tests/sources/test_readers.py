@@ -201,4 +201,4 @@ def test_an_object_around_the_list_of_rows_is_named(tmp_path: Path, indent: int 
 
 def test_an_unknown_reader_is_answered_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean 'jsonl'"):
-        READERS.get("json1")
+        READERS.get("jsonl1")

@@ -42,7 +42,9 @@ def read(place: Path | Content, options: Options) -> Iterator[Row | Rejected]:
         return
     delimiter = "\t" if options.table == "tsv" else sniff_delimiter(text)
     quoting: Literal["standard", "none"] = "none" if quotes_are_letters(text, delimiter) else "standard"
-    yield from table.read_table(text, content, table.Options(delimiter=delimiter, quoting=quoting))
+    yield from table.read_table(
+        table.lines_of(text), content, table.Options(delimiter=delimiter, quoting=quoting)
+    )
 
 
 def looks_like_json(text: str, format: str = "") -> bool:

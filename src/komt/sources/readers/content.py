@@ -17,6 +17,7 @@ from komt.files import decode, encoding_of, missing_file, undecodable
 # Above this many bytes a reader streams rather than holds the whole text.
 BIG_BYTES = 32 << 20
 _GZIP_GAIN = 6
+_HEAD_BYTES = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,12 @@ class Content:
         """
         return decode(self.read(), encoding, str(self))
 
+    def head(self, encoding: str = "") -> str:
+        """The first characters, a few thousand; undecodable bytes are left out."""
+        with self._named(), closing(self.open()) as stream:
+            data = stream.read(_HEAD_BYTES)
+        return data.decode(encoding or self.encoding() or "utf-8", "ignore")
+
     def encoding(self) -> str:
         """The encoding of the bytes, or "" when no Korean text is written so."""
         with self._named(), closing(self.open()) as stream:
@@ -113,9 +120,9 @@ class Content:
             except LookupError as error:
                 raise undecodable(b"", codec, str(self)) from error
             except UnicodeDecodeError as error:
-                raise self._undecodable(codec) from error
+                raise self.undecodable(codec) from error
 
-    def _undecodable(self, codec: str) -> DataError:
+    def undecodable(self, codec: str) -> DataError:
         """The error that names the first byte which cannot be decoded, found by reading once more."""
         decoder = codecs.getincrementaldecoder(codec)()
         place = 0

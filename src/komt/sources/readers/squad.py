@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from typing import Any, Literal
 
 from komt.errors import DataError
 from komt.korean import nfc
-from komt.sources.readers import Reader, ReaderOptions, Rejected, Row, row_or_rejected
+from komt.sources.readers import Reader, ReaderOptions, Rejected, Row, row_or_rejected, short_hash
 from komt.sources.readers.content import Content
 from komt.sources.readers.jsonl import load_json
 
@@ -39,7 +38,7 @@ def read(content: Content, options: Options) -> Iterator[Row | Rejected]:
             where = f"{content.label}, data[{a}].paragraphs[{p}]"
             context = _text(paragraph, "context", where)
             base = {"title": nfc(str(paragraph.get("title") or article.get("title") or "")).strip()}
-            base |= {"context": nfc(context).strip(), "group": _short_hash(nfc(context).strip())}
+            base |= {"context": nfc(context).strip(), "group": short_hash(nfc(context).strip())}
             if options.rows == "questions":
                 for q, question in enumerate(_items(paragraph, "qas", where)):
                     yield _question(question, context, base, f"{where}.qas[{q}]")
@@ -117,10 +116,6 @@ def _text(value: Values, key: str, where: str) -> str:
     if not isinstance(value.get(key), str):
         raise DataError(f"not SQuAD v1.1: '{key}' is missing or no text", where=where)
     return str(value[key])
-
-
-def _short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
 READER = Reader(Options, read)

@@ -1,0 +1,93 @@
+"""The objects of a JSON file of any size, whatever stands around them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+from komt.errors import DataError
+from komt.sources.readers import Rejected
+from komt.sources.readers.content import Content
+from komt.sources.readers.jsonl import json_stream, load_json, objects, streamed
+
+Object = dict[str, Any]
+
+
+def json_objects(
+    content: Content, needs: Sequence[str], lists: Sequence[str] = ("data",), encoding: str = ""
+) -> Iterator[tuple[str, Object] | Rejected]:
+    """The objects of a JSON file, each with its place, `FILE, item 3`; what is none is rejected.
+
+    A file is a list of objects; an object that holds the list under one of the keys `lists`; a list of such
+    objects; JSON Lines; or one object. A big file is streamed with flat memory.
+
+    Args:
+        content: JSON.
+        needs: an object has at least one of these keys; one that has none is rejected as `other_shape`.
+        lists: keys under which the list may stand.
+        encoding: when it is not recognised.
+
+    Raises:
+        DataError: broken JSON, with file and place; or the first object has none of the keys: another file.
+    """
+    for number, (where, item) in enumerate(_items(content, lists, encoding)):
+        if isinstance(item, dict) and any(key in item for key in needs):
+            yield where, item
+        elif number:
+            yield Rejected("other_shape", where, item if isinstance(item, dict) else {"value": item})
+        else:
+            raise _other_file(content, item, needs)
+
+
+def _items(content: Content, lists: Sequence[str], encoding: str) -> Iterator[tuple[str, Any]]:
+    if content.big:
+        path = _path_to_items(content, lists, encoding)
+        # One object that ends before a list was found: others follow it, each on its line.
+        yield from streamed(content, encoding, path, "item {}") if path else objects(content, encoding)
+        return
+    try:
+        whole = load_json(content, encoding)
+    except DataError as error:
+        if isinstance(error.__cause__, json.JSONDecodeError) and error.__cause__.msg == "Extra data":
+            yield from objects(content, encoding)
+            return
+        raise
+    for number, item in enumerate(_unwrapped(whole, lists), start=1):
+        yield f"{content.label}, item {number}", item
+
+
+def _unwrapped(whole: Any, lists: Sequence[str]) -> Iterator[Any]:
+    for item in whole if isinstance(whole, list) else [whole]:
+        key = next((key for key in lists if isinstance(item, dict) and isinstance(item.get(key), list)), "")
+        yield from item[key] if key else [item]
+
+
+def _path_to_items(content: Content, lists: Sequence[str], encoding: str) -> str:
+    """Where the items of a big file stand, as ijson has it: `item`, `data.item`, `item.data.item`, or ""."""
+    import ijson
+
+    with closing(json_stream(content, encoding)) as stream:
+        try:
+            for prefix, event, _ in ijson.parse(stream, use_float=True):
+                parent, _, key = prefix.rpartition(".")
+                if event == "start_array" and key in lists and parent in ("", "item"):
+                    return f"{prefix}.item"
+                if prefix == "item" and event not in ("start_map", "map_key"):
+                    return "item"
+                if not prefix and event == "end_map":
+                    return ""
+        except (ijson.JSONError, UnicodeDecodeError):
+            pass  # the reading proper says where
+    return "item"
+
+
+def _other_file(content: Content, item: Any, needs: Sequence[str]) -> DataError:
+    found = ", ".join(map(str, list(item)[:12])) if isinstance(item, dict) else f"a {type(item).__name__}"
+    return DataError(
+        f"another shape than this set's: none of {', '.join(repr(key) for key in needs)} in its first item"
+        f" (found: {found or 'nothing'})",
+        where=str(content),
+        cure="keep only the set's label files here; take the others away",
+    )

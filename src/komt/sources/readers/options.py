@@ -1,0 +1,147 @@
+"""Options that every reader takes, and what they do to the rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from komt.errors import DataError, did_you_mean
+from komt.recipe import Part
+from komt.sources.readers.row import Rejected, Row
+
+Values = dict[str, Any]
+
+
+class ReaderOptions(Part):
+    """What every reader takes, done in this order.
+
+    Attributes:
+        rename: name in the file -> name of the field; "" leaves the field out.
+        texts: fields whose numbers become texts (4.5 -> "4.5").
+        split: field -> separator: a text becomes the list of its parts, empty ones left out.
+        labels: field -> {spelling in the file: the one spelling}; other values stay as they are.
+        group: field with the passage; a field `group`, its hash, is added.
+        required: fields that must not be empty; else the row is rejected as `empty_FIELD`.
+    """
+
+    rename: dict[str, str] = Field(default_factory=dict)
+    texts: tuple[str, ...] = ()
+    split: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str, dict[str, str]] = Field(default_factory=dict)
+    group: str = ""
+    required: tuple[str, ...] = ()
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _spellings_are_texts(cls, value: Any) -> Any:
+        # YAML reads 0 as a number and TRUE as a boolean: a number has one spelling, a boolean several.
+        if not isinstance(value, dict):
+            return value
+        return {
+            field: {_spelling(old): _spelling(new) for old, new in names.items()}
+            if isinstance(names, dict)
+            else names
+            for field, names in value.items()
+        }
+
+
+def _spelling(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("put the spellings in quotes: YAML reads True, TRUE, yes and on alike")
+    return str(value) if isinstance(value, int | float) else value
+
+
+def short_hash(text: str) -> str:
+    """The first 16 hex digits of a text's SHA-256: the id of a passage."""
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def finished(items: Iterable[Row | Rejected], options: Any) -> Iterator[Row | Rejected]:
+    """Rows as the options want them.
+
+    Raises:
+        DataError: a field that the options name and no row has.
+    """
+    steps = _steps(options) if isinstance(options, ReaderOptions) else []
+    return _stepped(items, steps) if steps else iter(items)
+
+
+Step = tuple[str, dict[str, Any], Callable[[Values, dict[str, Any]], str]]
+
+
+def _steps(options: ReaderOptions) -> list[Step]:
+    steps: list[Step] = [
+        ("rename", options.rename, _rename),
+        ("texts", dict.fromkeys(options.texts), _texts),
+        ("split", options.split, _split),
+        ("labels", dict(options.labels), _labels),
+        ("group", {options.group: None} if options.group else {}, _group),
+        ("required", dict.fromkeys(options.required), _required),
+    ]
+    return [step for step in steps if step[1]]
+
+
+def _stepped(items: Iterable[Row | Rejected], steps: list[Step]) -> Iterator[Row | Rejected]:
+    unseen = [(what, set(named)) for what, named, _ in steps]
+    values: Values = {}
+    searching = True
+    for item in items:
+        if isinstance(item, Rejected):
+            yield item
+            continue
+        values, reason = item.values, ""
+        for at, (_, named, step) in enumerate(steps):
+            if searching:
+                unseen[at][1].difference_update(values)
+            reason = reason or step(values, named)
+        searching = searching and any(names for _, names in unseen)
+        yield Rejected(reason, item.where, values) if reason else item
+    for what, names in unseen:
+        if names and values:
+            name = min(names)
+            raise DataError(
+                f"the reader's {what} names '{name}', which no row has{did_you_mean(name, values)}",
+                cure=f"the fields are: {', '.join(values)}",
+            )
+
+
+def _rename(values: Values, named: dict[str, Any]) -> str:
+    renamed = {new: value for old, value in values.items() if (new := named.get(old, old))}
+    values.clear()
+    values.update(renamed)
+    return ""
+
+
+def _texts(values: Values, named: dict[str, Any]) -> str:
+    for field in named:
+        if isinstance(values.get(field), int | float):
+            values[field] = str(values[field])
+    return ""
+
+
+def _split(values: Values, named: dict[str, Any]) -> str:
+    for field, separator in named.items():
+        if isinstance(text := values.get(field), str):
+            parts = text.split() if separator == " " else text.split(separator)
+            values[field] = [part.strip() for part in parts if part.strip()]
+    return ""
+
+
+def _labels(values: Values, named: dict[str, Any]) -> str:
+    for field, spellings in named.items():
+        if field in values:
+            values[field] = spellings.get(str(values[field]), values[field])
+    return ""
+
+
+def _group(values: Values, named: dict[str, Any]) -> str:
+    for field in named:
+        values["group"] = short_hash(str(values.get(field, "")))
+    return ""
+
+
+def _required(values: Values, named: dict[str, Any]) -> str:
+    return next((f"empty_{field}" for field in named if values.get(field) in (None, "", [])), "")

@@ -1,0 +1,45 @@
+"""What readers give: a Row, or a Rejected with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from unicodedata import normalize
+
+from komt.korean import escape_surrogates, has_lone_surrogate
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One item of a source: its values, NFC, and where they stand (file and line, or place in the JSON)."""
+
+    values: dict[str, Any]
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An item that cannot be used, and why."""
+
+    reason: str
+    where: str
+    row: dict[str, Any]
+
+
+def clean(value: Any) -> Any:
+    """A text NFC and stripped, or every text in a list or mapping; anything else as it is."""
+    if isinstance(value, str):
+        value = value.strip()
+        return value if value.isascii() else normalize("NFC", value)
+    if isinstance(value, dict):
+        return {key if key.isascii() else normalize("NFC", key): clean(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [clean(item) for item in value]
+    return value
+
+
+def row_or_rejected(values: dict[str, Any], where: str) -> Row | Rejected:
+    """A row, or its rejection as `broken_unicode` where it holds half a surrogate pair."""
+    if has_lone_surrogate(values):
+        return Rejected("broken_unicode", where, escape_surrogates(values))
+    return Row(values, where)
