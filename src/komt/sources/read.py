@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from komt.errors import DataError
 from komt.files import hash_of
-from komt.sources.readers import Rejected, Row
+from komt.sources.readers import Rejected, Row, archive
 from komt.sources.readers.content import Content
 from komt.sources.source import Source, SourceFile, checked_place, place, present
 
@@ -93,8 +94,13 @@ def contents(source: Source, file: SourceFile) -> Iterator[Content]:
     # Outputs name the file, not the machine's folders: two builds anywhere are byte-identical.
     named = Counter(Path(other.path).name for other in source.files if other.split == file.split)
     name = path.name if named[path.name] == 1 else file.path
-    beside = [Content(place(source, item.path), name=Path(item.path).name) for item in file.beside]
-    yield Content(path, name=name, beside=tuple(beside))
+    if not file.member:
+        beside = [Content(place(source, item.path), name=Path(item.path).name) for item in file.beside]
+        yield Content(path, name=name, beside=tuple(beside))
+        return
+    for content in archive.contents_of(path, file.member):
+        others = [next(archive.contents_of(path, item.path)) for item in file.beside]
+        yield replace(content, beside=tuple(others))
 
 
 def _identified(row: Row, seen: Counter[str]) -> dict[str, Any]:

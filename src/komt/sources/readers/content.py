@@ -5,6 +5,9 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import tarfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -56,10 +59,9 @@ class Content:
     @property
     def bytes_estimated(self) -> int:
         """Uncompressed bytes; of a .gz an estimate."""
-        if self.opener:
-            return self.size
-        size = self.path.stat().st_size
-        return size * _GZIP_GAIN if _is_gzip(self.path) else size
+        size = self.size if self.opener else self.path.stat().st_size
+        name = self.member or self.path.name
+        return size * _GZIP_GAIN if name.lower().endswith(".gz") else size
 
     def open(self) -> BinaryIO:
         """The bytes, uncompressed where they are a gzip (the content decides, not the name).
@@ -67,11 +69,18 @@ class Content:
         Raises:
             DataError: no such file, or a folder.
         """
+        return ungzipped(self.raw())
+
+    def raw(self) -> BinaryIO:
+        """The bytes as they lie there, compressed ones too.
+
+        Raises:
+            DataError: no such file, or a folder.
+        """
         if self.opener:
-            stream = self.opener()
-            return _ungzipped(stream)
+            return self.opener()
         missing_file(self.path)
-        return _ungzipped(self.path.open("rb"))
+        return self.path.open("rb")
 
     def read(self) -> bytes:
         """All bytes.
@@ -79,7 +88,7 @@ class Content:
         Raises:
             DataError: missing, empty, or a broken compressed file.
         """
-        with self._named(), closing(self.open()) as stream:
+        with self.named(), closing(self.open()) as stream:
             data = stream.read()
         if not data.strip():
             raise DataError("the file is empty", where=str(self), cure="write into it, or name another file")
@@ -95,13 +104,13 @@ class Content:
 
     def head(self, encoding: str = "") -> str:
         """The first characters, a few thousand; undecodable bytes are left out."""
-        with self._named(), closing(self.open()) as stream:
+        with self.named(), closing(self.open()) as stream:
             data = stream.read(_HEAD_BYTES)
         return data.decode(encoding or self.encoding() or "utf-8", "ignore")
 
     def encoding(self) -> str:
         """The encoding of the bytes, or "" when no Korean text is written so."""
-        with self._named(), closing(self.open()) as stream:
+        with self.named(), closing(self.open()) as stream:
             return encoding_of(stream)
 
     def lines(self, encoding: str = "") -> Iterator[str]:
@@ -111,12 +120,13 @@ class Content:
             DataError: missing, or undecodable (with the byte).
         """
         codec = encoding or self.encoding() or "utf-8"
-        with self._named(), closing(self.open()) as stream:
+        with self.named(), closing(self.open()) as stream:
             try:
                 buffered = io.BufferedReader(cast(io.RawIOBase, stream), 1 << 18)
                 head = buffered.peek(1 << 16)
                 newline = "\r" if b"\r" in head and b"\n" not in head else "\n"
-                yield from io.TextIOWrapper(buffered, codec, newline=newline)
+                with io.TextIOWrapper(buffered, codec, newline=newline) as text:
+                    yield from text
             except LookupError as error:
                 raise undecodable(b"", codec, str(self)) from error
             except UnicodeDecodeError as error:
@@ -137,7 +147,8 @@ class Content:
                 place += len(chunk)
         return undecodable(b"", codec, str(self), place)
 
-    def _named(self) -> _Broken:
+    def named(self) -> _Broken:
+        """A context in which errors of compressed files become a DataError that names this content."""
         return _Broken(str(self))
 
 
@@ -156,10 +167,7 @@ class _Broken:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, _trace: object) -> None:
-        import zipfile
-        import zlib
-
-        if isinstance(error, (gzip.BadGzipFile, zlib.error, zipfile.BadZipFile, EOFError)):
+        if isinstance(error, (gzip.BadGzipFile, zlib.error, zipfile.BadZipFile, tarfile.TarError, EOFError)):
             raise DataError(
                 f"the compressed file is broken or cut off: {error}",
                 where=self._where,
@@ -167,12 +175,23 @@ class _Broken:
             ) from error
 
 
-def _is_gzip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) == b"\x1f\x8b"
-
-
-def _ungzipped(stream: BinaryIO) -> BinaryIO:
+def ungzipped(stream: BinaryIO) -> BinaryIO:
+    """The stream, uncompressed where it is a gzip by its first bytes; the new stream owns the old one."""
     head = stream.read(2)
     stream.seek(0)
-    return cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if head == b"\x1f\x8b" else stream
+    if head != b"\x1f\x8b":
+        return stream
+    return cast(BinaryIO, _Gunzipped(stream))
+
+
+class _Gunzipped(gzip.GzipFile):
+    """A gzip that closes the stream below it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__(fileobj=stream)
+        self._below = stream
+
+    def close(self) -> None:
+        """Close both."""
+        super().close()
+        self._below.close()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
 from komt.errors import DataError
-from komt.sources.readers import Rejected
+from komt.sources.readers import Rejected, clean
 from komt.sources.readers.content import Content
-from komt.sources.readers.jsonl import json_stream, load_json, objects, streamed
+from komt.sources.readers.jsonl import load_json, objects, streamed
 
 Object = dict[str, Any]
 
@@ -41,6 +42,20 @@ def json_objects(
             raise _other_file(content, item, needs)
 
 
+def texts(value: Any) -> list[str]:
+    """The texts of a value, a text or a list of texts, lists in lists included; empty ones left out."""
+    if isinstance(value, list):
+        return [text for item in value for text in texts(item)]
+    return [text] if isinstance(value, str) and (text := clean(value)) else []
+
+
+def part(value: Any, *keys: str) -> Any:
+    """What stands below keys, one in the other; None where one is missing."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
 def _items(content: Content, lists: Sequence[str], encoding: str) -> Iterator[tuple[str, Any]]:
     if content.big:
         path = _path_to_items(content, lists, encoding)
@@ -68,9 +83,11 @@ def _path_to_items(content: Content, lists: Sequence[str], encoding: str) -> str
     """Where the items of a big file stand, as ijson has it: `item`, `data.item`, `item.data.item`, or ""."""
     import ijson
 
-    with closing(json_stream(content, encoding)) as stream:
+    codec = encoding or content.encoding() or "utf-8"
+    with closing(content.open()) as stream:
+        source = stream if codec == "utf-8" else codecs.EncodedFile(stream, "utf-8", codec)
         try:
-            for prefix, event, _ in ijson.parse(stream, use_float=True):
+            for prefix, event, _ in ijson.parse(source, use_float=True):
                 parent, _, key = prefix.rpartition(".")
                 if event == "start_array" and key in lists and parent in ("", "item"):
                     return f"{prefix}.item"

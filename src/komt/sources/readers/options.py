@@ -20,6 +20,7 @@ class ReaderOptions(Part):
 
     Attributes:
         rename: name in the file -> name of the field; "" leaves the field out.
+        fill: field -> the value of every row, for a file that is all of one kind.
         texts: fields whose numbers become texts (4.5 -> "4.5").
         split: field -> separator: a text becomes the list of its parts, empty ones left out.
         labels: field -> {spelling in the file: the one spelling}; other values stay as they are.
@@ -28,6 +29,7 @@ class ReaderOptions(Part):
     """
 
     rename: dict[str, str] = Field(default_factory=dict)
+    fill: dict[str, str] = Field(default_factory=dict)
     texts: tuple[str, ...] = ()
     split: dict[str, str] = Field(default_factory=dict)
     labels: dict[str, dict[str, str]] = Field(default_factory=dict)
@@ -75,6 +77,7 @@ Step = tuple[str, dict[str, Any], Callable[[Values, dict[str, Any]], str]]
 def _steps(options: ReaderOptions) -> list[Step]:
     steps: list[Step] = [
         ("rename", options.rename, _rename),
+        ("fill", dict(options.fill), _fill),
         ("texts", dict.fromkeys(options.texts), _texts),
         ("split", options.split, _split),
         ("labels", dict(options.labels), _labels),
@@ -85,7 +88,7 @@ def _steps(options: ReaderOptions) -> list[Step]:
 
 
 def _stepped(items: Iterable[Row | Rejected], steps: list[Step]) -> Iterator[Row | Rejected]:
-    unseen = [(what, set(named)) for what, named, _ in steps]
+    unseen = [(what, set() if what == "fill" else set(named)) for what, named, _ in steps]
     values: Values = {}
     searching = True
     for item in items:
@@ -112,6 +115,11 @@ def _rename(values: Values, named: dict[str, Any]) -> str:
     renamed = {new: value for old, value in values.items() if (new := named.get(old, old))}
     values.clear()
     values.update(renamed)
+    return ""
+
+
+def _fill(values: Values, named: dict[str, Any]) -> str:
+    values.update(named)
     return ""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from komt.errors import DataError
@@ -13,6 +13,8 @@ from komt.sources.readers.csv import Options as TableOptions
 from komt.sources.readers.csv import read_table
 
 _SET = 10
+# A thousand sets make 25 blocks, in each of which every topic and act has two sets or more.
+_BLOCK_SETS = 40
 _TABLE = TableOptions(delimiter="\t", quoting="none", header=False, columns=("topic", "act", "sentence"))
 
 
@@ -22,7 +24,7 @@ class Options(ReaderOptions):
     Attributes:
         rows: sentences, or pairs. A set gives five pairs that say the same, which together hold each of its
             sentences once, and five that do not: three with a sentence of another set of the same topic and
-            act, two with one of any other set. The choice depends on the sentences alone.
+            act, two with one of any other set, all of its block. The choice depends on the sentences alone.
         encoding: when it is not recognised.
     """
 
@@ -31,7 +33,9 @@ class Options(ReaderOptions):
 
 
 def read(content: Content, options: Options) -> Iterator[Row | Rejected]:
-    """Sentences with `topic, act, set`, or pairs with `label` (same or different).
+    """Sentences with `topic, act, set, block`, or pairs with `label` (same or different), `set, block`.
+
+    Blocks divide the sets: no pair joins two of them, so that rows can be held out by block.
 
     Raises:
         DataError: the lines are not sets of ten, of one topic and act each.
@@ -39,6 +43,7 @@ def read(content: Content, options: Options) -> Iterator[Row | Rejected]:
     items = list(read_table(content.lines(options.encoding), content, _TABLE))
     rows = [item for item in items if isinstance(item, Row)]
     sets = [rows[at : at + _SET] for at in range(0, len(rows), _SET)]
+    blocks = max(1, len(sets) // _BLOCK_SETS)
     for number, ten in enumerate(sets):
         if len(ten) != _SET or len({_kind([row]) for row in ten}) > 1:
             raise DataError(
@@ -46,7 +51,7 @@ def read(content: Content, options: Options) -> Iterator[Row | Rejected]:
                 where=f"{content}, line {number * _SET + 1}",
             )
         for row in ten:
-            row.values["set"] = number
+            row.values |= {"set": number, "block": number % blocks}
     if options.rows == "sentences":
         yield from rows
         return
@@ -55,16 +60,20 @@ def read(content: Content, options: Options) -> Iterator[Row | Rejected]:
     alike: dict[tuple[str, str], list[int]] = {}
     for number, ten in enumerate(sets):
         alike.setdefault(_kind(ten), []).append(number)
-    for number in range(len(sets)):
-        yield from _pairs(sets, number, alike[_kind(sets[number])], content.label)
+    for number, ten in enumerate(sets):
+        block = range(number % blocks, len(sets), blocks)
+        near = [other for other in alike[_kind(ten)] if other in block]
+        yield from _pairs(sets, number, near, block, content.label)
 
 
-def _pairs(sets: list[list[Row]], number: int, alike: list[int], label: str) -> Iterator[Row]:
+def _pairs(
+    sets: list[list[Row]], number: int, alike: Sequence[int], block: Sequence[int], label: str
+) -> Iterator[Row]:
     ten = sorted(sets[number], key=_draw)
     for at in range(_SET // 2):
         yield _pair(ten[2 * at], ten[2 * at + 1], "same", f"{label}, set {number}-same-{at}")
     for at in range(_SET // 2):
-        others = alike if at < 3 and len(alike) > 1 else range(len(sets))
+        others = alike if at < 3 and len(alike) > 1 else block
         chosen = _number([ten[at].values["sentence"], at]) % (len(others) - 1)
         other = others[chosen] if others[chosen] != number else others[-1]
         theirs = sorted(sets[other], key=_draw)[_SET // 2 + at]
@@ -84,7 +93,7 @@ def _pair(one: Row, other: Row, label: str, where: str) -> Row:
         (one.values["sentence"], other.values["sentence"]), key=lambda text: hash_of(["side", text])
     )
     values: dict[str, Any] = {"sentence1": texts[0], "sentence2": texts[1], "label": label}
-    return Row({**values, "set": one.values["set"]}, where)
+    return Row({**values, "set": one.values["set"], "block": one.values["block"]}, where)
 
 
 def _draw(row: Row) -> str:
