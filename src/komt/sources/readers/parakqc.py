@@ -51,7 +51,7 @@ def read(content: Content, options: Options) -> Iterator[Row | Rejected]:
                 where=f"{content}, line {number * _SET + 1}",
             )
         for row in ten:
-            row.values |= {"set": number, "block": number % blocks}
+            row.values.update(set=number, block=number % blocks)
     if options.rows == "sentences":
         yield from rows
         return

@@ -27,9 +27,11 @@ class Rejected:
 
 
 def clean(value: Any) -> Any:
-    """A text NFC and stripped, or every text in a list or mapping; anything else as it is."""
+    r"""A text NFC, stripped and with \n at its line ends, or every text in a list or mapping; else as it is."""
     if isinstance(value, str):
         value = value.strip()
+        if "\r" in value:
+            value = value.replace("\r\n", "\n").replace("\r", "\n")
         return value if value.isascii() else normalize("NFC", value)
     if isinstance(value, dict):
         return {key if key.isascii() else normalize("NFC", key): clean(item) for key, item in value.items()}
