@@ -92,6 +92,46 @@ class FilePart(Part):
     metrics: tuple[str, ...] = ("exact_match", "f1")
 
 
+class QualityPart(Part):
+    """What is mended, masked or left out of training rows, and why.
+
+    What is mended always: NFC, control and zero-width characters. Every other filter can be set to `keep`.
+
+    Attributes:
+        html: tags and entities taken out of a text (`clean`), or the row left out.
+        mojibake: rows read in a wrong encoding; short_answer: empty or one-character answers that are no
+            choice; repetition: texts that repeat themselves.
+        min_hangul, max_hangul: bounds of the share of Hangul in the letters, but not in `any_language`
+            families, whose texts are foreign or hold code by their nature.
+        min_characters, max_characters: bounds of the length of what is asked.
+        personal: resident numbers, phones, e-mail, cards: replaced by [전화번호] and its like, or left out.
+        licences, not_licences: patterns as "CC BY*": what is allowed (empty: all), and what is not.
+        duplicates: of equal rows, or of rows alike too, the first is kept; similarity: Jaccard similarity of
+            character n-grams of `shingle` from which rows are alike.
+        conflicts: rows that give one input several labels: reported, left out, or outvoted.
+        contamination: rows that hold an evaluation row: the same text, or `ngram` words in a row.
+    """
+
+    html: Literal["clean", "drop", "keep"] = "clean"
+    mojibake: Literal["drop", "keep"] = "drop"
+    short_answer: Literal["drop", "keep"] = "drop"
+    repetition: Literal["drop", "keep"] = "drop"
+    min_hangul: Annotated[float, Field(ge=0, le=1)] = 0.2
+    max_hangul: Annotated[float, Field(ge=0, le=1)] = 1.0
+    any_language: tuple[str, ...] = ("translation", "instruction")
+    min_characters: Annotated[int, Field(ge=0)] = 1
+    max_characters: Count = 50_000
+    personal: Literal["mask", "drop", "keep"] = "mask"
+    licences: tuple[str, ...] = ()
+    not_licences: tuple[str, ...] = ()
+    duplicates: Literal["near", "exact", "keep"] = "near"
+    similarity: Annotated[float, Field(ge=0.5, le=1)] = 0.8
+    shingle: Annotated[int, Field(ge=2, le=8)] = 3
+    conflicts: Literal["report", "drop", "majority"] = "report"
+    contamination: Literal["drop", "keep"] = "drop"
+    ngram: Annotated[int, Field(ge=5, le=50)] = 13
+
+
 class DataPart(Part):
     """What the instruction data is made of.
 
@@ -112,6 +152,7 @@ class DataPart(Part):
     few_shot: FewShotPart = FewShotPart()
     missing: Literal["error", "skip"] = "error"
     over_long: Literal["shorten", "drop", "error"] = "shorten"
+    quality: QualityPart = QualityPart()
     resplit: bool = False
 
     @field_validator("tasks", mode="before")
