@@ -72,6 +72,8 @@ def test_every_file_is_nfc_without_stray_spaces():
         assert text
         assert text == " ".join(text.split())
         assert not re.search(r" [.,?!]|[.?!,][.?!,]", text), text
+        # Korean quotation marks; English has its apostrophe.
+        assert text.isascii() or not set(text) & set("'\""), text
 
 
 @pytest.mark.parametrize(("split", "count"), [("train", 60), ("test", 20)])
