@@ -76,6 +76,8 @@ class Source(Part):
         hold_out: share of the rows that is kept for evaluation where there is no official split, by a hash
             of their content.
         hold_out_by: field whose equal values fall on one side; "": the whole row, its share counted exactly.
+        imports: split -> patterns of the files of a download that make it up (`import` in YAML); `komt
+            sources import` puts them into one zip, the one of the split's files: {path: train.zip, member: …}.
         rows: how many rows each split has, rejected ones included, once known.
         rejected: how many rows of each split are rejected, by reason, once known.
     """
@@ -97,6 +99,7 @@ class Source(Part):
     files: Annotated[tuple[SourceFile, ...], Field(min_length=1)]
     hold_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
     hold_out_by: str = ""
+    imports: Annotated[dict[Split, tuple[Words, ...]], Field(alias="import")] = Field(default_factory=dict)
     rows: dict[Split, int] = Field(default_factory=dict)
     rejected: dict[Split, dict[str, int]] = Field(default_factory=dict)
 
@@ -106,6 +109,14 @@ class Source(Part):
             raise ValueError(
                 "an evaluation_only source has no train split, and neither resplit_by nor hold_out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _an_imported_split_is_one_zip(self) -> Source:
+        for split in self.imports:
+            paths = {file.path for file in self.files if file.split == split}
+            if len(paths) != 1 or not min(paths).endswith(".zip"):
+                raise ValueError(f"import names the split {split}: its files must all be one {split}.zip")
         return self
 
     @property
