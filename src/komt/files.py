@@ -164,10 +164,13 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+# One encoder: json.dumps makes another at each call that has options.
+_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=str).encode
+
+
 def hash_of(value: Any) -> str:
     """Hex SHA-256 of a JSON value, whatever the order of its keys."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_canonical(value).encode()).hexdigest()
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
