@@ -1,8 +1,8 @@
 """Patterns: which files of a download belong to which split, by their names.
 
-`*` and `?` stand for letters of a name, `**/` for any folders; everything else, `[라벨]` too, is literal.
-A pattern fits at any depth; case does not matter, nor a number before a folder's name (`1.Training`). One that
-opens with `!` keeps files out.
+`*` and `?` stand for letters of a name, `**/` for folders; all else, `[라벨]` too, is literal. A pattern fits
+at any depth; case does not matter, nor a number before a folder's name (`1.Training`). One that opens with
+`!` keeps files out.
 """
 
 from __future__ import annotations

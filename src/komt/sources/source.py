@@ -77,7 +77,7 @@ class Source(Part):
             of their content.
         hold_out_by: field whose equal values fall on one side; "": the whole row, its share counted exactly.
         imports: split -> patterns of the files of a download that make it up (`import` in YAML); `komt
-            sources import` puts them into one zip, the one of the split's files: {path: train.zip, member: …}.
+            sources import` puts them into the zip that the split has as its file: {path: train.zip, …}.
         rows: how many rows each split has, rejected ones included, once known.
         rejected: how many rows of each split are rejected, by reason, once known.
     """
