@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
@@ -126,3 +128,39 @@ SCHEMA = pa.schema(
         ("metadata", pa.string()),
     ]
 )
+
+
+def examples_table(examples: Sequence[Example]) -> pa.Table:
+    """Examples as a table of SCHEMA: the columns of their `as_record`, built column by column for speed."""
+    messages = [message for example in examples for message in example.messages]
+    offsets = pa.array([0, *accumulate(len(example.messages) for example in examples)], pa.int32())
+    parts = pa.StructArray.from_arrays(
+        [
+            pa.array([message.role for message in messages], pa.string()),
+            pa.array([message.content for message in messages], pa.string()),
+            pa.array([message.supervised for message in messages], pa.bool_()),
+        ],
+        fields=list(SCHEMA.field("messages").type.value_type),
+    )
+    evidence = [
+        {"message": at.message, "start": at.start, "end": at.end} if (at := example.evidence) else None
+        for example in examples
+    ]
+    special = {
+        "messages": pa.ListArray.from_arrays(offsets, parts),
+        "evidence": pa.array(evidence, SCHEMA.field("evidence").type),
+        "metadata": pa.array(
+            [
+                json.dumps(example.metadata, ensure_ascii=False, sort_keys=True) if example.metadata else "{}"
+                for example in examples
+            ],
+            pa.string(),
+        ),
+    }
+    columns = [
+        special[field.name]
+        if field.name in special
+        else pa.array([getattr(example, field.name) for example in examples], field.type)
+        for field in SCHEMA
+    ]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)

@@ -120,7 +120,7 @@ def test_tasks_are_checked_and_faults_fail(capsys: Captured, monkeypatch: pytest
 def test_a_build_prints_its_counts_and_writes_its_folder(capsys: Captured) -> None:
     status, out, _ = run(capsys, "build", "sample", "data.tasks.sample.qa.cap=40")
     assert status == 0
-    assert "520 examples in runs/sample/data" in out
+    assert "356 examples in runs/sample/data" in out
     assert "cap 200" in out
     assert read_manifest(Path("runs/sample/data")).tasks["sample.qa"].examples == 40
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from komt.errors import DataError
-from komt.example import SCHEMA, Example, Message
+from komt.example import SCHEMA, Example
 from komt.mix import Manifest, build, read_examples, read_manifest, stage_key
-from komt.mix.mixture import choose
-from komt.recipe import Recipe, TaskPart, load_recipe, parse_recipe
+from komt.recipe import Recipe, load_recipe, parse_recipe
 
 
 def recipe(**data: Any) -> Recipe:
@@ -89,34 +89,6 @@ def test_tasks_of_one_source_take_the_same_passages_first(tmp_path: Path) -> Non
     assert balanced(manifest)
 
 
-def example(id: str, group: str) -> Example:
-    messages = (Message("user", id), Message("assistant", "x", True))
-    fields = dict.fromkeys(("family", "kind", "source", "licence", "origin", "split", "template"), "")
-    return Example(id=id, task="t", group=group, messages=messages, **fields)
-
-
-@pytest.mark.parametrize(("cap", "taken"), [(1, 3), (3, 3), (4, 3), (5, 3), (6, 6), (100, 9)])
-def test_a_cap_takes_whole_groups_and_is_not_exceeded(cap: int, taken: int) -> None:
-    examples = [example(f"{group}{number}", group) for group in "abc" for number in range(3)]
-    kept, left = choose(examples, TaskPart(cap=cap), 0)
-    assert len(kept) == taken
-    assert set(Counter(item.group for item in kept).values()) == {3}
-    assert len(kept) + len(left) == 9
-
-
-def test_a_smaller_group_fills_a_cap() -> None:
-    examples = [example(f"{group}{number}", group) for group in "abcdef" for number in range(4)]
-    examples += [example(f"single{number}", "") for number in range(20)]
-    kept, _ = choose(examples, TaskPart(cap=10), 3)
-    assert len(kept) == 10
-
-
-def test_another_seed_takes_other_groups() -> None:
-    examples = [example(str(number), str(number)) for number in range(50)]
-    taken = [tuple(item.id for item in choose(examples, TaskPart(cap=10), seed)[0]) for seed in (0, 0, 1)]
-    assert taken[0] == taken[1] != taken[2]
-
-
 def test_duplicates_and_empty_rows_are_counted_by_reason(tmp_path: Path) -> None:
     rows = [("하나", "1"), ("하나", "1"), ("하나 ", "1"), ("하나", "2"), ("", "3"), ("넷", "")]
     manifest = build(own(tmp_path / "t.csv", rows, evaluate=0), tmp_path / "data")
@@ -140,11 +112,14 @@ def test_a_question_of_the_evaluation_is_not_trained_on(tmp_path: Path) -> None:
 
 
 def test_what_is_shortened_or_over_long_is_counted(tmp_path: Path) -> None:
-    def fit(item: Example) -> tuple[Example | None, str]:
+    def one(item: Example) -> tuple[Example | None, str]:
         length = len(item.messages[0].content)
         if length > 6:
             return None, "over_long"
         return (replace(item, metadata={"cut": True}), "shortened") if length > 5 else (item, "")
+
+    def fit(items: Sequence[Example]) -> list[tuple[Example | None, str]]:
+        return [one(item) for item in items]
 
     rows = [("가" * length, str(length)) for length in range(1, 10)]
     manifest = build(own(tmp_path / "t.csv", rows, evaluate=0), tmp_path / "data", fit)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from komt.evaluate.run import Answered
     from komt.example import Example
     from komt.mix import Manifest
-    from komt.pack.fit import Fit
+    from komt.pack.fit import BatchFit
 
 _SHOTS = 5
 
@@ -62,14 +62,14 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def fit_for(recipe: Recipe) -> Fit:
+def fit_for(recipe: Recipe) -> BatchFit:
     """What keeps a build's examples within `pack.tokens`, by the recipe's own tokenizer."""
-    from komt.models.load import load_tokenizer
     from komt.models.resolve import resolve
-    from komt.pack.fit import make_fit
+    from komt.pack.fit import BatchFit
 
-    place = resolve(recipe.model.name, remote_code=recipe.model.remote_code)
-    return make_fit(load_tokenizer(place), recipe.pack.tokens, recipe.data.over_long)
+    model = recipe.model
+    resolve(model.name, remote_code=model.remote_code)  # what is wrong with it is told before the work
+    return BatchFit(model.name, model.remote_code, recipe.pack.tokens, recipe.data.over_long)
 
 
 def built(recipe: Recipe, target: Path) -> Manifest:

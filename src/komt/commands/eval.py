@@ -102,17 +102,17 @@ def _examples(
     """The rows of a task that are scored, and the solved examples shown before each."""
     from komt.errors import DataError
     from komt.evaluate import choose_examples
-    from komt.mix.collect import collect
+    from komt.mix import examples_of
     from komt.sources import RESPLIT
     from komt.tasks import few_shot
 
     resplit = recipe.data.resplit if recipe else False
     split = args.split or task.evaluation_split(resplit)
-    found = collect(task, split, seed, resplit=resplit or split == RESPLIT)
-    if not found.examples:
+    found = examples_of(task, split, seed, resplit=resplit or split == RESPLIT)
+    if not found:
         raise DataError(f"the split '{split}' of the task '{task.name}' has no usable row")
     shots = few_shot(task, args.shots, seed) if args.shots else []
-    return choose_examples(found.examples, args.limit), shots
+    return choose_examples(found, args.limit), shots
 
 
 def _score(

@@ -2,135 +2,261 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from komt.errors import DataError
-from komt.example import SCHEMA, Example
-from komt.files import hash_of, locked, staged_folder, write_atomic
-from komt.mix.collect import Collected, Fit, Seen, collect, count, drop_repeated, fingerprint, fit_all
-from komt.mix.manifest import Evaluation, Manifest, TaskCounts
-from komt.mix.mixture import Rejection, choose
-from komt.recipe import Recipe, TaskPart
-from komt.sources import Source, file_hash, place, present, redivided, train_missing
-from komt.tasks import Task, load_task, prefaces, recipe_tasks
+from komt.example import SCHEMA, Example, examples_table
+from komt.files import hash_of, home, locked, staged_folder, write_atomic
+from komt.mix.assemble import (
+    BUCKET_ROWS,
+    FINGERPRINTS,
+    Bucket,
+    Fit,
+    Piece,
+    assemble,
+    beside,
+    partition,
+    settle,
+    shot_pool,
+)
+from komt.mix.engine import Engine, InProcess
+from komt.mix.manifest import Evaluation, Manifest, TaskCounts, counted
+from komt.mix.named import Chosen, evaluation_tasks, training_tasks
+from komt.mix.parts import about_part, scratch
+from komt.mix.rendering import REJECTS, rejects_of
+from komt.mix.select import TaskRows, load_rows, select
+from komt.mix.stages import Rendered, input_hashes, render_all, work_for, work_key
+from komt.recipe import Recipe
+from komt.sources import present, redivided
+from komt.tasks import Task
 
-VERSION = 1
+VERSION = 2
 _NOT_COMPARABLE = "not comparable with published results: an official evaluation set was redivided"
-_REJECTS = pa.schema([(name, pa.string()) for name in ("task", "split", "stage", "reason", "where", "row")])
-_FINGERPRINTS = pa.schema([(name, pa.string()) for name in ("fingerprint", "task", "id")])
+Note = Callable[[str], None]
+Counts = dict[str, dict[str, int]]
+
+
+@dataclass
+class _Build:
+    """A build under way: the chosen tasks, their rendered splits, and where pieces are put."""
+
+    recipe: Recipe
+    engine: Engine
+    fit: Fit | None
+    scratch: Path
+    chosen: Chosen
+    tasks: dict[str, Task]
+    train: dict[str, Rendered]
+    held: dict[str, Rendered]
 
 
 def build(
-    recipe: Recipe, out: Path, fit: Fit | None = None, note: Callable[[str], None] = lambda _: None
+    recipe: Recipe,
+    out: Path,
+    fit: Fit | None = None,
+    note: Note = lambda _: None,
+    engine: Engine | None = None,
 ) -> Manifest:
     """Build a recipe's data into a folder, which appears whole or not at all; same inputs, same bytes.
 
     Writes `train.parquet`, `evaluate.parquet` (example.SCHEMA), `rejects.parquet`, `fingerprints.parquet`
-    and `manifest.json`.
+    and `manifest.json`. Rendered tasks and finished parts stay under KOMT_HOME/stages, so that a killed build
+    goes on, and a changed task or rate redoes no other.
 
     Args:
         recipe: tasks, own files, seed, and the tasks that are evaluated.
         out: folder to fill.
-        fit: keeps, shortens or drops an example by its length: returns the example (or None) and
-            "", "shortened" or "over_long".
+        fit: keeps examples within the model's length, see `assemble.Fit`; can be pickled where the engine's
+            workers are other processes.
         note: told what is being done, for a progress line.
+        engine: where the work is done; default: in this process.
 
     Raises:
         DataError: a source is not here, a template does not fit its rows, or no example is left.
-        UsageError: an unknown task.
+        UsageError: an unknown task, mixture or family.
     """
-    tasks, evaluated = recipe_tasks(recipe), evaluation_tasks(recipe)
-    for task in tasks.values():
-        _check_trainable(task.rows_from, recipe.data.resplit)
-    seen = Seen()
-    held: dict[str, Collected | None] = {}
-    for name, task in {**tasks, **evaluated}.items():
-        note(f"{name}: reading evaluation rows")
-        held[name] = found = _collect_evaluation(task, recipe)
-        if found:
-            seen.add_evaluation(found)
-    train: dict[str, Collected] = {}
-    for name, task in tasks.items():
-        note(f"{name}: reading training rows")
-        train[name] = _collect_train(task, recipe, seen)
-    for name, found in [*train.items(), *held.items()]:
-        if found and fit:
-            note(f"{name}: measuring {len(found.examples):,} examples")
-            fit_all(found, fit)
-    manifest = _manifest(recipe, {**tasks, **evaluated}, train, held)
-    if not manifest.examples:
-        raise _nothing_left(train)
-    with locked(out), staged_folder(out) as staged:
-        _write(staged, train, held)
-        write_atomic(staged / "manifest.json", manifest.as_json())
+    engine = engine or InProcess()
+    chosen, evaluated = training_tasks(recipe), evaluation_tasks(recipe)
+    tasks = {**chosen.tasks, **evaluated}
+    train, held = _render(recipe, chosen, tasks, engine, note)
+    with scratch(home() / "stages" / f"assembling-{hash_of([VERSION, stage_key(recipe)])[:16]}") as folder:
+        work = _Build(recipe, engine, fit, folder, chosen, tasks, train, held)
+        with locked(out), staged_folder(out) as staged:
+            manifest = _assemble(work, staged, note)
+            write_atomic(staged / "manifest.json", manifest.as_json())
     return manifest
-
-
-def evaluation_tasks(recipe: Recipe) -> dict[str, Task]:
-    """The tasks that a recipe scores, whether it trains on them or not."""
-    return {name: load_task(name, recipe) for name in recipe.evaluate.tasks}
 
 
 def stage_key(recipe: Recipe, version: int = VERSION) -> dict[str, Any]:
     """Everything that a build depends on: for a content-addressed stage folder."""
-    tasks = {**recipe_tasks(recipe), **evaluation_tasks(recipe)}
-    data = recipe.data.model_dump(mode="json", exclude={"files": {"__all__": {"path"}}})
+    chosen = training_tasks(recipe)
+    tasks = {**chosen.tasks, **evaluation_tasks(recipe)}
+    data = recipe.data.model_dump(mode="json", exclude={"files", "tasks", "mixtures"})
     # Order counts: of two equal examples the first task's is kept.
     return {
-        "data": {**data, "tasks": list(data["tasks"].items())},
+        "data": data,
+        "parts": [(name, part.model_dump(mode="json")) for name, part in chosen.parts.items()],
+        "left": [chosen.held_out, chosen.absent],
+        "files": [part.model_dump(mode="json", exclude={"path"}) for part in recipe.data.files],
         "seed": recipe.seed,
         "tokens": recipe.pack.tokens,
         "model": recipe.model.name,
         "evaluate": list(recipe.evaluate.tasks),
-        "inputs": _inputs(tasks.values()),
         "tasks": {
-            name: hash_of([task.model_dump(exclude={"inline"}), task.rows_from.model_dump(exclude={"files"})])
+            name: work_key(work_for(task, "", recipe.seed, recipe.data.quality), recipe.data.resplit)
             for name, task in tasks.items()
         },
-        "prefaces": hash_of(list(prefaces())),
         "version": version,
     }
 
 
-def _check_trainable(source: Source, resplit: bool) -> None:
-    if "train" in source.splits and present(source, "train"):
-        return
-    if not (resplit and redivided(source)) or not present(source):
-        raise train_missing(source)
+def _render(
+    recipe: Recipe, chosen: Chosen, tasks: dict[str, Task], engine: Engine, note: Note
+) -> tuple[dict[str, Rendered], dict[str, Rendered]]:
+    """The training split of every chosen task, and the evaluation split of every task that has one here."""
+    resplit = recipe.data.resplit
+    works = [work_for(task, "train", recipe.seed, recipe.data.quality) for task in chosen.tasks.values()]
+    for name, task in tasks.items():
+        split, source = task.evaluation_split(resplit), task.rows_from
+        here = bool(source.hold_out) or (resplit and redivided(source)) or present(source, split)
+        # A split that the recipe scores must be here; reading it says how to get it.
+        if here or name in recipe.evaluate.tasks:
+            works.append(work_for(task, split, recipe.seed, None))
+    done = render_all(works, resplit, engine, note)
+    count = len(chosen.tasks)
+    names = [item.work.task.name for item in done]
+    return dict(zip(names[:count], done[:count], strict=True)), dict(
+        zip(names[count:], done[count:], strict=True)
+    )
 
 
-def _collect_train(task: Task, recipe: Recipe, seen: Seen) -> Collected:
-    found = collect(task, "train", recipe.seed, resplit=recipe.data.resplit)
-    drop_repeated(found, seen)
-    part = recipe.data.tasks.get(task.name, TaskPart())
-    found.examples, left = choose(found.examples, part, recipe.seed)
-    found.rejected += left
-    return found
+def _assemble(work: _Build, out: Path, note: Note) -> Manifest:
+    """Fill the folder with the data files, and return the manifest."""
+    note("comparing examples")
+    rows = [load_rows(rendered) for rendered in work.train.values()]
+    select(rows, list(work.held.values()), work.chosen.parts, work.recipe.data, work.engine)
+    if not any((item.code == 0).any() for item in rows):
+        raise _nothing_left(rows, {})
+    note("putting the mixture in order")
+    train = _train_parts(work, rows)
+    note("measuring the evaluation examples")
+    held = _evaluation_parts(work)
+    every = [part for parts in held.values() for part in parts]
+    if not sum(about_part(part)["kept"] for part in train):
+        raise _nothing_left(rows, counted(train))
+    merge([*train], out / "train.parquet", SCHEMA)
+    merge(every, out / "evaluate.parquet", SCHEMA)
+    merge([beside(part, "prints") for part in train], out / "fingerprints.parquet", FINGERPRINTS)
+    merge(list(_reject_files(work, train, every)), out / "rejects.parquet", REJECTS)
+    return _manifest(work, rows, train, held)
 
 
-def _collect_evaluation(task: Task, recipe: Recipe) -> Collected | None:
-    """The evaluation rows; None where they are not here and the recipe does not score the task."""
-    split = task.evaluation_split(recipe.data.resplit)
-    source = task.rows_from
-    here = bool(source.hold_out) or redivided(source) or present(source, split)
-    if not here and task.name not in recipe.evaluate.tasks:
-        return None
-    return collect(task, split, recipe.seed, resplit=recipe.data.resplit)
+def _train_parts(work: _Build, rows: list[TaskRows]) -> list[Path]:
+    """Parts of the final training data, in order."""
+    total = sum(int((item.code == 0).sum()) for item in rows)
+    count = -(-total // BUCKET_ROWS)
+    pieces = [piece for item in rows for piece in _pieces(work, item, count)]
+    bounds = list(work.engine.map(partition, pieces))
+    shots = work.scratch / "shots.parquet"
+    if work.recipe.data.few_shot.rate:
+        _write_shots(rows, shots)
+    buckets = [
+        Bucket(
+            tuple((piece.out, at[n], at[n + 1]) for piece, at in zip(pieces, bounds, strict=True) if at),
+            work.scratch / f"part-{n:05d}.parquet",
+            work.recipe.seed,
+            work.recipe.data.few_shot,
+            shots,
+            work.fit,
+        )
+        for n in range(count)
+    ]
+    for _ in work.engine.map(assemble, [bucket for bucket in buckets if not bucket.out.is_file()]):
+        pass
+    return [bucket.out for bucket in buckets]
 
 
-def _manifest(
-    recipe: Recipe, tasks: dict[str, Task], train: dict[str, Collected], held: dict[str, Collected | None]
-) -> Manifest:
-    counts = {name: _task_counts(task, train.get(name), held[name]) for name, task in tasks.items()}
-    sources = {task.rows_from.name: task.rows_from for task in tasks.values()}
+def _pieces(work: _Build, rows: TaskRows, count: int) -> Iterator[Piece]:
+    start = 0
+    for number, (part, size) in enumerate(zip(rows.rendered.parts, rows.sizes, strict=True)):
+        code = rows.code[start : start + size]
+        start += size
+        out = work.scratch / "pieces" / f"{rows.name}-{number:05d}.arrow"
+        yield Piece(part, code, count, out)
+
+
+def _write_shots(rows: list[TaskRows], path: Path) -> None:
+    """The solved examples that may be shown, of every task, from its first chosen rows."""
+    pool: list[Example] = []
+    for item in rows:
+        start = 0
+        for part, size in zip(item.rendered.parts, item.sizes, strict=True):
+            chosen = np.flatnonzero(item.code[start : start + size] == 0)
+            start += size
+            if len(chosen):
+                table = pq.read_table(part, columns=SCHEMA.names).take(pa.array(chosen[:2048]))
+                pool += shot_pool([Example.from_record(record) for record in table.to_pylist()])
+                break
+    pq.write_table(examples_table(pool), path)
+
+
+def _evaluation_parts(work: _Build) -> dict[str, list[Path]]:
+    """The evaluation examples of every task, in their order, within the model's length."""
+    jobs = {
+        name: [
+            (part, work.scratch / "held" / f"{name}-part-{n:05d}.parquet")
+            for n, part in enumerate(rendered.parts)
+        ]
+        for name, rendered in work.held.items()
+    }
+    open_jobs = [(part, out, work.fit) for pairs in jobs.values() for part, out in pairs if not out.is_file()]
+    for _ in work.engine.map(_settle, open_jobs):
+        pass
+    return {name: [out for _, out in pairs] for name, pairs in jobs.items()}
+
+
+def _settle(job: tuple[Path, Path, Fit | None]) -> None:
+    settle(*job)
+
+
+def _reject_files(work: _Build, train: Sequence[Path], held: Sequence[Path]) -> Iterator[Path]:
+    for rendered in (*work.train.values(), *work.held.values()):
+        yield from map(rejects_of, rendered.parts)
+    yield from sorted((work.scratch / "pieces").glob("*.rejects.parquet"))
+    yield from (beside(part, "rejects") for part in (*train, *held))
+
+
+def merge(parts: Sequence[Path], path: Path, schema: pa.Schema) -> None:
+    """Put part files one after the other into one Parquet file, a part in memory at a time."""
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for part in parts:
+            table = pq.read_table(part).replace_schema_metadata(None)
+            if len(table):
+                writer.write_table(table.select(schema.names))
+
+
+def _manifest(work: _Build, rows: list[TaskRows], train: list[Path], held: dict[str, list[Path]]) -> Manifest:
+    recipe = work.recipe
+    sources = {task.rows_from.name: task.rows_from for task in work.tasks.values()}
     resplit = sorted(name for name, source in sources.items() if recipe.data.resplit and redivided(source))
+    final, selected = counted(train), {item.name: item for item in rows}
+    counts = {}
+    for name, task in work.tasks.items():
+        rendered, scored = work.train.get(name), work.held.get(name)
+        selection = selected[name].counts() if name in selected else {}
+        counts[name] = _task_counts(task, rendered, selection, final.get(name, {}))
+        if scored:
+            counts[name].evaluation = _evaluation(scored, counted(held[name]).get(name, {}))
+    for item in counts.values():
+        splits = {"train": item.examples, **({e.split: e.examples} if (e := item.evaluation) else {})}
+        item.splits = {split: n for split, n in sorted(splits.items()) if n}
     return Manifest(
         examples=sum(item.examples for item in counts.values()),
         tasks=counts,
@@ -139,83 +265,71 @@ def _manifest(
         comparable=not resplit,
         note=_NOT_COMPARABLE if resplit else "",
         licences=sorted({source.licence for source in sources.values()}),
-        inputs=_inputs(tasks.values()),
+        terms={name: source.terms for name, source in sources.items() if source.terms},
+        held_out=work.chosen.held_out,
+        absent=work.chosen.absent,
+        inputs=input_hashes(sources.values()),
         version=VERSION,
     )
 
 
-def _task_counts(task: Task, train: Collected | None, held: Collected | None) -> TaskCounts:
+def _task_counts(
+    task: Task, rendered: Rendered | None, selection: Counts, final: dict[str, dict[str, int]]
+) -> TaskCounts:
     source = task.rows_from
-    kept = train.examples if train else []
-    splits = Counter(example.split for example in [*kept, *(held.examples if held else [])])
-    evaluation = held and Evaluation(
-        split=held.split,
-        read=held.read,
-        examples=len(held.examples),
-        shortened=held.shortened,
-        rejected=count(held.rejected),
-    )
+    length = {"length": final["rejected"]} if final.get("rejected") else {}
     return TaskCounts(
-        examples=len(kept),
-        read=train.read if train else 0,
-        shortened=train.shortened if train else 0,
+        examples=sum(final.get("templates", {}).values()),
+        read=rendered.read if rendered else 0,
+        shortened=sum(final.get("shortened", {}).values()),
         source=source.name,
+        family=task.family,
         licence=source.licence,
         origin=source.origin,
-        splits=dict(sorted(splits.items())),
-        templates=dict(sorted(Counter(example.template for example in kept).items())),
-        kinds=dict(sorted(Counter(example.kind for example in kept).items())),
-        rejected=count(train.rejected) if train else {},
-        evaluation=evaluation or None,
+        templates=final.get("templates", {}),
+        kinds=final.get("kinds", {}),
+        rejected=_together(rendered.rejected if rendered else {}, selection, length),
+        cleaned=rendered.cleaned if rendered else {},
     )
 
 
-def _inputs(tasks: Iterable[Task]) -> dict[str, str]:
-    """SHA-256 of every source file that is here, as `source/path` (of an own file only its name)."""
-    hashes = {}
-    for source in {task.rows_from.name: task.rows_from for task in tasks}.values():
-        for file in source.files:
-            path = place(source, file)
-            if path.is_file():
-                name = Path(file.path).name if Path(file.path).is_absolute() else file.path
-                hashes[f"{source.name}/{name}"] = file_hash(path)
-    return dict(sorted(hashes.items()))
+def _evaluation(rendered: Rendered, final: dict[str, dict[str, int]]) -> Evaluation:
+    length = {"length": final["rejected"]} if final.get("rejected") else {}
+    return Evaluation(
+        split=rendered.work.split,
+        read=rendered.read,
+        examples=sum(final.get("templates", {}).values()),
+        shortened=sum(final.get("shortened", {}).values()),
+        rejected=_together(rendered.rejected, length),
+    )
 
 
-def _nothing_left(train: dict[str, Collected]) -> DataError:
-    lines = [
-        f"{name}: {found.read} read"
-        + "".join(
-            f", {n} {reason}" for reasons in count(found.rejected).values() for reason, n in reasons.items()
-        )
-        for name, found in train.items()
-    ]
-    counted = "\n".join(f"  {line}" for line in lines) or "  it names no tasks and no files"
+def _together(*parts: Counts) -> Counts:
+    """Stage -> reason -> number, summed and sorted."""
+    sums: Counts = {}
+    for stage, reasons in (item for part in parts for item in part.items()):
+        counts = sums.setdefault(stage, {})
+        for reason, n in reasons.items():
+            counts[reason] = counts.get(reason, 0) + n
+    return {stage: dict(sorted(sums[stage].items())) for stage in sorted(sums)}
+
+
+def _nothing_left(rows: Sequence[TaskRows], final: dict[str, dict[str, dict[str, int]]]) -> DataError:
+    lines = []
+    for item in rows:
+        length = final.get(item.name, {}).get("rejected", {})
+        counts = _together(item.rendered.rejected, item.counts(), {"length": length})
+        why = "".join(f", {n} {reason}" for reasons in counts.values() for reason, n in reasons.items())
+        lines.append(f"  {item.name}: {item.rendered.read} read{why}")
     return DataError(
-        f"the recipe leaves no example to train on:\n{counted}",
+        "the recipe leaves no example to train on:\n"
+        + ("\n".join(lines) or "  it names no tasks and no files"),
         cure="name tasks under data.tasks or files under data.files; for over_long raise pack.tokens",
     )
 
 
-def _write(folder: Path, train: dict[str, Collected], held: dict[str, Collected | None]) -> None:
-    examples = [example for found in train.values() for example in found.examples]
-    evaluation = [example for found in held.values() if found for example in found.examples]
-    everything = [*train.values(), *(found for found in held.values() if found)]
-    rejected: list[Rejection] = [item for found in everything for item in found.rejected]
-    write_examples(folder / "train.parquet", examples)
-    write_examples(folder / "evaluate.parquet", evaluation)
-    _write_table(folder / "rejects.parquet", [asdict(item) for item in rejected], _REJECTS)
-    prints = [{"fingerprint": fingerprint(item), "task": item.task, "id": item.id} for item in examples]
-    _write_table(folder / "fingerprints.parquet", prints, _FINGERPRINTS)
-
-
-def write_examples(path: Path, examples: list[Example]) -> None:
-    """Examples as a Parquet file of example.SCHEMA."""
-    _write_table(path, [example.as_record() for example in examples], SCHEMA)
-
-
 def read_examples(path: Path) -> list[Example]:
-    """The inverse of `write_examples`.
+    """The examples of a Parquet file of example.SCHEMA.
 
     Raises:
         DataError: no such file.
@@ -223,7 +337,3 @@ def read_examples(path: Path) -> list[Example]:
     if not path.is_file():
         raise DataError(f"no such file: {path}", cure="build the data first: komt build RECIPE --out DIR")
     return [Example.from_record(record) for record in pq.read_table(path).to_pylist()]
-
-
-def _write_table(path: Path, records: list[dict[str, Any]], schema: pa.Schema) -> None:
-    pq.write_table(pa.Table.from_pylist(records, schema=schema), path, compression="zstd")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from komt.errors import DataError
+from komt.mix.parts import about_part
 
 
 class Evaluation(BaseModel):
@@ -25,7 +27,7 @@ class TaskCounts(BaseModel):
 
     Attributes:
         splits: examples in the data, by split; templates: training examples by phrasing.
-        rejected: stage -> reason -> number.
+        rejected: stage -> reason -> number; cleaned: what was mended -> number of rows.
         evaluation: the evaluation rows, or None where the source has none here.
     """
 
@@ -33,12 +35,14 @@ class TaskCounts(BaseModel):
     read: int = 0
     shortened: int = 0
     source: str
+    family: str = ""
     licence: str
     origin: str
     splits: dict[str, int] = Field(default_factory=dict)
     templates: dict[str, int] = Field(default_factory=dict)
     kinds: dict[str, int] = Field(default_factory=dict)
     rejected: dict[str, dict[str, int]] = Field(default_factory=dict)
+    cleaned: dict[str, int] = Field(default_factory=dict)
     evaluation: Evaluation | None = None
 
 
@@ -49,6 +53,8 @@ class Manifest(BaseModel):
         examples: training examples; tasks: counts by task.
         resplit: sources whose official evaluation set was redivided; comparable: whether scores may be
             compared with published results (False once a source is redivided).
+        terms: source -> terms that bar handing its data on.
+        held_out: task -> why it does not train though it is named; absent: task -> why its rows are not here.
         inputs: file, as `source/path`, -> SHA-256; version: of the build stage.
     """
 
@@ -61,6 +67,9 @@ class Manifest(BaseModel):
     comparable: bool
     note: str = ""
     licences: list[str]
+    terms: dict[str, str] = Field(default_factory=dict)
+    held_out: dict[str, str] = Field(default_factory=dict)
+    absent: dict[str, str] = Field(default_factory=dict)
     inputs: dict[str, str]
     version: int
 
@@ -81,3 +90,17 @@ def read_manifest(folder: Path) -> Manifest:
             f"no manifest.json in {folder}", cure="build the data first: komt build RECIPE --out DIR"
         )
     return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+def counted(parts: Iterable[Path]) -> dict[str, dict[str, dict[str, int]]]:
+    """What the final parts say they hold: task -> what is counted -> name -> number."""
+    sums: dict[str, dict[str, dict[str, int]]] = {}
+    for part in parts:
+        for task, kinds in about_part(part)["tasks"].items():
+            for kind, counts in kinds.items():
+                total = sums.setdefault(task, {}).setdefault(kind, {})
+                for name, n in counts.items():
+                    total[name] = total.get(name, 0) + n
+    return {
+        task: {kind: dict(sorted(n.items())) for kind, n in kinds.items()} for task, kinds in sums.items()
+    }

@@ -2,15 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 from komt.errors import DataError
 from komt.example import Evidence, Example, Message
+from komt.models.load import load_tokenizer
+from komt.models.resolve import resolve
 from komt.pack.encode import encode, prompt_ids
 
 Fit = Callable[[Example], tuple[Example | None, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFit:
+    """`make_fit` for many examples at a time, by a model's name, so that other processes can be given it.
+
+    Attributes:
+        model, remote_code: as `models.resolve.resolve` takes them.
+        limit, over_long: as `make_fit` takes them.
+    """
+
+    model: str
+    remote_code: bool
+    limit: int
+    over_long: Literal["shorten", "drop", "error"]
+
+    def __call__(self, examples: Sequence[Example]) -> list[tuple[Example | None, str]]:
+        """For each example the one that fits, or None, and "", "shortened" or "over_long"."""
+        tokenizer = _tokenizer(self.model, self.remote_code)
+        fit = make_fit(tokenizer, self.limit, self.over_long)
+        longest = dict.fromkeys((example.id for example in examples), 0)
+        for sequence in encode(tokenizer, examples):
+            longest[sequence.example] = max(longest[sequence.example], len(sequence))
+        return [(example, "") if longest[example.id] <= self.limit else fit(example) for example in examples]
+
+
+@lru_cache(maxsize=1)
+def _tokenizer(model: str, remote_code: bool) -> Any:
+    return load_tokenizer(resolve(model, remote_code=remote_code))
+
 
 _BREAKS = " \n"
 

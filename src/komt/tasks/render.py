@@ -11,7 +11,7 @@ import yaml
 
 from komt.errors import DataError
 from komt.example import Evidence, Example, Message
-from komt.sources import share_of
+from komt.sources import Source, share_of
 from komt.tasks.jinja import always_shown, fields_of, fill, names_in
 from komt.tasks.task import Task, Template
 
@@ -37,7 +37,13 @@ def prefaces() -> tuple[str, ...]:
 
 
 def render(
-    task: Task, row: Row, seed: int, *, split: str = "train", template: Template | None = None
+    task: Task,
+    row: Row,
+    seed: int,
+    *,
+    split: str = "train",
+    template: Template | None = None,
+    source: Source | None = None,
 ) -> Example:
     """One example of a row.
 
@@ -47,6 +53,7 @@ def render(
         seed: with the task and the row's id it chooses the phrasing and the order of the choices.
         split: where the row comes from.
         template: a phrasing, instead of the chosen one.
+        source: the task's, where the caller has it at hand.
 
     Raises:
         UnusableRow: an empty prompt field or answer, or a label that is none of the choices.
@@ -61,7 +68,8 @@ def render(
     prompt = fill(template.prompt, values, f"{where}, prompt").strip()
     answer = fill(template.answer, values, f"{where}, answer").strip()
     _check_filled(task, template, row, prompt, answer, where)
-    source, others = task.rows_from, row.get(task.references, ()) if task.references else ()
+    source = source or task.rows_from
+    others = row.get(task.references, ()) if task.references else ()
     return Example(
         id=f"{task.name}:{row['id']}",
         task=task.name,
@@ -78,7 +86,7 @@ def render(
         choices=tuple(choices),
         answer_index=choices.index(right) if choices else None,
         evidence=_evidence(task, row, prompt),
-        metadata={**_metadata(task, row, prompt), **({"marks": list(marks)} if marks else {})},
+        metadata={**_metadata(task, source, row, prompt), **({"marks": list(marks)} if marks else {})},
     )
 
 
@@ -244,8 +252,8 @@ def _evidence(task: Task, row: Row, prompt: str) -> Evidence | None:
     return Evidence(0, start, start + len(span)) if prompt[start : start + len(span)] == span else None
 
 
-def _metadata(task: Task, row: Row, prompt: str) -> dict[str, Any]:
+def _metadata(task: Task, source: Source, row: Row, prompt: str) -> dict[str, Any]:
     """The field that the source is redivided by; `passage`: (message, start, end), for shortening."""
-    by, at = task.rows_from.resplit_by, _passage_at(task, row, prompt)
+    by, at = source.resplit_by, _passage_at(task, row, prompt)
     place = {"passage": [0, at, at + len(str(row[task.passage]))]} if at >= 0 else {}
     return {**({by: row[by]} if by in row else {}), **place}

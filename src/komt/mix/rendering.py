@@ -1,0 +1,142 @@
+"""The first stage: the rows of a split become examples in part files, with all that later stages compare."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from komt.example import Example, examples_table
+from komt.mix.duplicates import hash64, normal_form
+from komt.mix.parts import write_part
+from komt.recipe import QualityPart
+from komt.sources import Rejected, Source, read_rows
+from komt.tasks import Task, UnusableRow, input_text, render
+
+Row = dict[str, Any]
+CHUNK_ROWS = 8192
+REJECTS = pa.schema([(name, pa.string()) for name in ("task", "split", "stage", "reason", "where", "row")])
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A split of a task that is to be rendered; `quality` is None where rows are taken as they are."""
+
+    task: Task
+    source: Source
+    split: str
+    seed: int
+    quality: QualityPart | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some rows of a source, and what is made of them: each work with the part file it fills."""
+
+    rows: Sequence[Row | Rejected]
+    works: tuple[tuple[Work, Path], ...]
+
+
+@dataclass
+class _Made:
+    """What becomes of the rows of a chunk in one task."""
+
+    examples: list[Example] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
+    rejects: list[dict[str, str]] = field(default_factory=list)
+    cleaned: dict[str, int] = field(default_factory=dict)
+
+
+def chunks_of(rows: Iterable[Row | Rejected]) -> Iterator[list[Row | Rejected]]:
+    """Rows in lists of CHUNK_ROWS."""
+    rest = iter(rows)
+    while chunk := list(islice(rest, CHUNK_ROWS)):
+        yield chunk
+
+
+def rejects_of(part: Path) -> Path:
+    """The file with the rejects of a part."""
+    return part.with_name(part.name.replace("part-", "rejects-"))
+
+
+def render_chunk(chunk: Chunk) -> None:
+    """Write the part files of a chunk that are not there yet."""
+    for work, path in chunk.works:
+        if not path.is_file():
+            made = _render(work, chunk.rows)
+            about = {"read": len(chunk.rows), "rejected": _counted(made.rejects), "cleaned": made.cleaned}
+            rejects = pa.Table.from_pylist(made.rejects, schema=REJECTS)
+            write_part(rejects_of(path), rejects, {})
+            write_part(path, _table(made, work.seed), about)
+
+
+def _render(work: Work, rows: Sequence[Row | Rejected]) -> _Made:
+    made = _Made()
+    task = work.task
+    for row in rows:
+        if isinstance(row, Rejected):
+            made.rejects.append(_reject(work, "source", row.reason, row.where, row.row))
+            continue
+        try:
+            example = render(task, row, work.seed, split=work.split, source=work.source)
+        except UnusableRow as error:
+            made.rejects.append(_reject(work, "filter", error.reason, str(row["id"]), row))
+            continue
+        made.examples.append(example)
+        made.inputs.append(input_text(task, row))
+    return made
+
+
+def _reject(work: Work, stage: str, reason: str, where: str, row: Row) -> dict[str, str]:
+    text = json.dumps(row, ensure_ascii=False, default=str)
+    values = (work.task.name, work.split, stage, reason, where, text)
+    return dict(zip(REJECTS.names, values, strict=True))
+
+
+def _counted(rejects: Iterable[dict[str, str]]) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    for item in rejects:
+        reasons = counts.setdefault(item["stage"], {})
+        reasons[item["reason"]] = reasons.get(item["reason"], 0) + 1
+    return counts
+
+
+def _table(made: _Made, seed: int) -> pa.Table:
+    """The examples, and by what they are compared.
+
+    `asked`: hash of what is asked and the passage's id; `told`: of that, the family and the answer; `order`:
+    of the passage, or else of the example, in this seed; `words`: how many words are asked; `input`: what is
+    asked.
+    """
+    examples = made.examples
+    asked, told, order = (np.empty(len(examples), np.uint64) for _ in range(3))
+    for place, (example, text) in enumerate(zip(examples, made.inputs, strict=True)):
+        base = f"{example.group}\x1f{normal_form(text)}"
+        asked[place] = hash64(base)
+        told[place] = hash64(f"{example.family}\x1f{base}\x1f{_answer(example)}")
+        order[place] = hash64(f"{seed}\x1f{example.group or example.id}")
+    words = pa.array([min(text.count(" ") + 1, 65535) for text in made.inputs], pa.uint16())
+    table = examples_table(examples)
+    columns = {"asked": pa.array(asked), "told": pa.array(told), "order": pa.array(order), "words": words}
+    columns["input"] = pa.array(made.inputs, pa.string())
+    for name, column in columns.items():
+        table = table.append_column(name, column)
+    return table
+
+
+def _answer(example: Example) -> str:
+    if example.answer_index is not None:
+        return example.choices[example.answer_index]
+    return normal_form(example.messages[-1].content)
+
+
+def examples_of(task: Task, split: str, seed: int, *, resplit: bool = False) -> list[Example]:
+    """The examples of a whole split of a task, in memory; rows that none can be made of are passed over."""
+    work = Work(task, task.rows_from, split, seed, None)
+    return _render(work, list(read_rows(work.source, split, resplit=resplit))).examples

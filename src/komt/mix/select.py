@@ -1,0 +1,146 @@
+"""Which examples become training data: no duplicates, nothing of the evaluation, the wished sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from komt.mix.engine import Engine
+from komt.mix.mixture import choose, mixed_hash, task_sizes
+from komt.mix.reasons import CODES, REASONS
+from komt.mix.stages import Rendered
+from komt.recipe import DataPart, TaskPart
+
+Hashes = npt.NDArray[np.uint64]
+
+
+@dataclass
+class TaskRows:
+    """The rendered training rows of a task: by what they are compared, and what becomes of them.
+
+    Attributes:
+        sizes: rows of each part.
+        asked, told, order: hashes, see `rendering`; kinds: each row's kind.
+        code: place in REASONS of what becomes of each row; 0 while it is kept.
+    """
+
+    rendered: Rendered
+    sizes: list[int]
+    asked: Hashes
+    told: Hashes
+    order: Hashes
+    kinds: npt.NDArray[np.object_]
+    code: npt.NDArray[np.uint8]
+
+    @property
+    def name(self) -> str:
+        """The task's name."""
+        return self.rendered.work.task.name
+
+    def drop(self, places: npt.NDArray[np.int64], reason: str) -> None:
+        """Take rows out, unless they are out already."""
+        kept = places[self.code[places] == 0]
+        self.code[kept] = CODES[reason]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Stage -> reason -> number of the rows that were taken out."""
+        counts: dict[str, dict[str, int]] = {}
+        for code, n in zip(*np.unique(self.code[self.code > 0], return_counts=True), strict=True):
+            stage, reason = REASONS[int(code)]
+            counts.setdefault(stage, {})[reason] = int(n)
+        return counts
+
+
+def load_rows(rendered: Rendered) -> TaskRows:
+    """The columns of a rendered split that selection compares."""
+    columns = ["asked", "told", "order", "kind"]
+    tables = [pq.read_table(part, columns=columns) for part in rendered.parts]
+    arrays = {
+        name: np.concatenate([np.empty(0, np.uint64), *(table[name].to_numpy() for table in tables)])
+        for name in columns[:3]
+    }
+    kinds = np.concatenate(
+        [np.empty(0, object), *(table["kind"].to_numpy(zero_copy_only=False) for table in tables)]
+    )
+    code = np.zeros(len(kinds), np.uint8)
+    return TaskRows(rendered, [len(table) for table in tables], **arrays, kinds=kinds, code=code)
+
+
+def select(
+    tasks: Sequence[TaskRows],
+    held: Sequence[Rendered],
+    parts: Mapping[str, TaskPart],
+    data: DataPart,
+    engine: Engine,
+) -> None:
+    """Set what becomes of every row: nothing of the evaluation, no duplicates, then the wished sizes.
+
+    Args:
+        tasks: training rows, in the order of the recipe: of equal rows the first is kept.
+        held: the evaluation splits of all tasks.
+        parts: each task's settings.
+        data: the recipe's.
+        engine: where texts are compared.
+    """
+    drop_evaluation(tasks, _asked(held))
+    drop_duplicates(tasks)
+    thin_kinds(tasks, data.kinds)
+    mix(tasks, parts, data)
+
+
+def _asked(held: Sequence[Rendered]) -> Hashes:
+    tables = [pq.read_table(part, columns=["asked"]) for rendered in held for part in rendered.parts]
+    return np.unique(
+        np.concatenate([np.empty(0, np.uint64), *(table["asked"].to_numpy() for table in tables)])
+    )
+
+
+def drop_evaluation(tasks: Sequence[TaskRows], evaluation: Hashes) -> None:
+    """Take out what asks exactly what an evaluation row of any task asks."""
+    for rows in tasks:
+        rows.drop(np.flatnonzero(np.isin(rows.asked, evaluation)), "in_evaluation")
+
+
+def drop_duplicates(tasks: Sequence[TaskRows]) -> None:
+    """Take out what asks and answers the same as an earlier row of the same family; the first is kept."""
+    told = np.concatenate([np.empty(0, np.uint64), *(rows.told for rows in tasks)])
+    out = np.concatenate([np.empty(0, bool), *(rows.code > 0 for rows in tasks)])
+    alive = np.flatnonzero(~out)
+    _, first = np.unique(told[alive], return_index=True)
+    repeated = np.ones(len(alive), bool)
+    repeated[first] = False
+    drop_places(tasks, alive[repeated], "duplicate")
+
+
+def drop_places(tasks: Sequence[TaskRows], places: npt.NDArray[np.int64], reason: str) -> None:
+    """Take out rows by their place in the rows of all tasks together."""
+    start = 0
+    for rows in tasks:
+        inside = places[(places >= start) & (places < start + len(rows.code))] - start
+        rows.drop(inside, reason)
+        start += len(rows.code)
+
+
+def thin_kinds(tasks: Sequence[TaskRows], kinds: Mapping[str, float]) -> None:
+    """Keep the wished share of each kind of template: whole groups, by their hash."""
+    for rows in tasks:
+        for kind, rate in kinds.items():
+            point = mixed_hash(rows.order ^ np.uint64(0x6B696E64)) / 2.0**64
+            rows.drop(np.flatnonzero((rows.kinds == kind) & (point >= rate)), "kind")
+
+
+def mix(tasks: Sequence[TaskRows], parts: Mapping[str, TaskPart], data: DataPart) -> None:
+    """Take out what the sizes of the mixture leave no room for."""
+    available = {rows.name: int((rows.code == 0).sum()) for rows in tasks}
+    sources = {rows.name: rows.rendered.work.source.name for rows in tasks}
+    sizes = task_sizes(available, sources, parts, data)
+    for rows in tasks:
+        alive = np.flatnonzero(rows.code == 0)
+        size = sizes[rows.name]
+        left = np.ones(len(alive), bool)
+        left[choose(rows.order[alive], size.examples)] = False
+        rows.drop(alive[left], size.reason)
