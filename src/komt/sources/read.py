@@ -38,7 +38,7 @@ def read_rows(source: Source, split: str, *, resplit: bool = False) -> Iterator[
         raise DataError(
             f"the source '{source.name}' has no split '{split}'", cure=f"it has: {', '.join(source.splits)}"
         )
-    seen: Counter[str] = Counter()
+    seen: dict[str, int] = {}
     counted = source.hold_out and not source.hold_out_by
     held = _held(source) if counted else frozenset()
     for file in files:
@@ -103,7 +103,7 @@ def contents(source: Source, file: SourceFile) -> Iterator[Content]:
         yield replace(content, beside=tuple(others))
 
 
-def _identified(row: Row, seen: Counter[str]) -> dict[str, Any]:
+def _identified(row: Row, seen: dict[str, int]) -> dict[str, Any]:
     """The row with its id: its own one, numbered where it was used before, or the file and line."""
     values = row.values
     given = values.get("id")
@@ -112,10 +112,9 @@ def _identified(row: Row, seen: Counter[str]) -> dict[str, Any]:
         values["id"] = f"{head}:{spot.rpartition(' ')[2]}"
         return values
     name = str(given)
-    seen[name] += 1
-    if seen[name] > 1:
-        name = f"{name}#{seen[name]}"
-    values["id"] = name
+    count = seen.get(name, 0) + 1
+    seen[name] = count
+    values["id"] = name if count == 1 else f"{name}#{count}"
     return values
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from komt.errors import DataError, did_you_mean
 from komt.sources.readers import Reader, ReaderOptions, Rejected, Row
 from komt.sources.readers.content import Content
-from komt.sources.readers.jsonl import load_json, objects, row_of, streamed
+from komt.sources.readers.jsonl import PlainItems, is_plain, load_json, loads, plain_objects, row_of, streamed
 
 
 class Options(ReaderOptions):
@@ -36,38 +36,39 @@ def read(content: Content, options: Options) -> Iterator[Row | Rejected]:
     Raises:
         DataError: broken JSON, or nothing at the path of the records.
     """
-    for where, value in _records(content, options):
-        item = row_of(value, where)
+    for where, value, plain in _records(content, options):
+        item = row_of(value, where, plain)
         yield _picked(item, options.pick) if options.pick and isinstance(item, Row) else item
 
 
-def _records(content: Content, options: Options) -> Iterator[tuple[str, Any]]:
+def _records(content: Content, options: Options) -> PlainItems:
     if options.records:
         yield from _below(content, options)
     elif _is_one_object(content, options.encoding):
-        yield f"{content.label}, item 1", load_json(content, options.encoding)
+        yield f"{content.label}, item 1", load_json(content, options.encoding), False
     else:
-        yield from objects(content, options.encoding)
+        yield from plain_objects(content, options.encoding)
 
 
-def _below(content: Content, options: Options) -> Iterator[tuple[str, Any]]:
+def _below(content: Content, options: Options) -> PlainItems:
     steps = options.records.removesuffix("[]").split(".")
     name = f"{'.'.join(steps)}[{{}}]"
     if content.big:
         prefix = ".".join(f"{step[:-2]}.item" if step.endswith("[]") else step for step in steps)
         count = 0
-        for item in streamed(content, options.encoding, f"{prefix}.item", name):
+        for where, item in streamed(content, options.encoding, f"{prefix}.item", name, first=0):
             count += 1
-            yield item
+            yield where, item, False
         if not count:
             raise _nothing(content, options.records)
         return
-    found = [load_json(content, options.encoding)]
+    text = content.text(options.encoding)
+    found, plain = [loads(text, content)], is_plain(text)
     for step in steps:
         found = list(_step(found, step, content, options.records))
     items = [item for value in found for item in (value if isinstance(value, list) else [value])]
     for number, item in enumerate(items):
-        yield f"{content.label}, {name.format(number)}", item
+        yield f"{content.label}, {name.format(number)}", item, plain
 
 
 def _step(values: list[Any], step: str, content: Content, records: str) -> Iterator[Any]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unicodedata import is_normalized
 
 from komt.errors import DataError
 from komt.korean import escape_surrogates
@@ -15,6 +16,9 @@ from komt.sources.readers import Reader, ReaderOptions, Rejected, Row, clean, ro
 from komt.sources.readers.content import Content, content_of
 
 Items = Iterator[tuple[str, Any]]
+# The same, and whether the text is NFC and free of escapes already.
+PlainItems = Iterator[tuple[str, Any, bool]]
+_scan = json.JSONDecoder().scan_once
 
 
 class Options(ReaderOptions):
@@ -30,12 +34,12 @@ def read(content: Content, options: Options) -> Iterator[Row | Rejected]:
         DataError: broken JSON, something other than an object, or an object around the list, with file and
             line.
     """
-    for where, value in objects(content, options.encoding):
-        yield row_of(value, where)
+    for where, value, plain in plain_objects(content, options.encoding):
+        yield row_of(value, where, plain)
 
 
-def row_of(value: Any, where: str) -> Row | Rejected:
-    """A row of a JSON object.
+def row_of(value: Any, where: str, plain: bool = False) -> Row | Rejected:
+    """A row of a JSON object; `plain` where its text is NFC and free of escapes already.
 
     Raises:
         DataError: it is no object.
@@ -46,7 +50,20 @@ def row_of(value: Any, where: str) -> Row | Rejected:
             where=where,
             cure='write one object a line, as {"question": "…", "answer": "…"}',
         )
-    return row_or_rejected(clean(value), where)
+    if not plain:
+        return row_or_rejected(clean(value), where)
+    for key, item in value.items():
+        if type(item) is str:
+            value[key] = item.strip()
+        elif type(item) is list or type(item) is dict:
+            value[key] = clean(item)
+    return Row(value, where)
+
+
+def is_plain(text: str) -> bool:
+    """Whether JSON text needs no further look: NFC, no escape of half a surrogate pair or of a line's CR."""
+    escapes = "\\u" in text or "\\r" in text
+    return not escapes and (text.isascii() or is_normalized("NFC", text))
 
 
 def objects(content: Content, encoding: str = "") -> Items:
@@ -55,34 +72,36 @@ def objects(content: Content, encoding: str = "") -> Items:
     Raises:
         DataError: broken JSON, with file and line.
     """
-    head = content.head(encoding)
-    if head.lstrip().startswith("["):
-        yield from array(content, encoding)
-    else:
-        yield from _lines(content, encoding)
+    return ((where, value) for where, value, _ in plain_objects(content, encoding))
 
 
-def array(content: Content, encoding: str = "", prefix: str = "item", name: str = "item {}") -> Items:
-    """The items of a JSON array, streamed where the file is big.
+def plain_objects(content: Content, encoding: str = "") -> PlainItems:
+    """As `objects`, and whether each item's text is NFC and free of escapes already."""
+    if content.head(encoding).lstrip().startswith("["):
+        return _array(content, encoding)
+    return _lines(content, encoding)
+
+
+def _array(content: Content, encoding: str) -> PlainItems:
+    if content.big:
+        for where, value in streamed(content, encoding, "item"):
+            yield where, value, False
+        return
+    text = content.text(encoding)
+    plain = is_plain(text)
+    for number, value in enumerate(loads(text, content), start=1):
+        yield f"{content.label}, item {number}", value, plain
+
+
+def streamed(content: Content, encoding: str, prefix: str, name: str = "item {}", first: int = 1) -> Items:
+    """The items of a JSON file, one after the other, however large it is: memory stays flat.
 
     Args:
         content: JSON.
         encoding: when it is not recognised.
         prefix: where the items stand, as `ijson` has it.
         name: what an item is called, its number for the braces.
-
-    Raises:
-        DataError: broken JSON, with file and line, or the number of the item where it was streamed.
-    """
-    if content.big or prefix != "item":
-        yield from streamed(content, encoding, prefix, name)
-        return
-    for number, value in enumerate(load_json(content, encoding), start=1):
-        yield f"{content.label}, {name.format(number)}", value
-
-
-def streamed(content: Content, encoding: str, prefix: str, name: str) -> Items:
-    """The items below a prefix, one after the other, however large the file is.
+        first: the first number.
 
     Raises:
         DataError: broken JSON, with the number of the item.
@@ -90,17 +109,17 @@ def streamed(content: Content, encoding: str, prefix: str, name: str) -> Items:
     import ijson
 
     codec = encoding or content.encoding() or "utf-8"
-    number = 0
-    with closing(content.open()) as stream:
+    number = first
+    with content.named(), closing(content.open()) as stream:
         source = stream if codec == "utf-8" else _AsUtf8(stream, codec)
         try:
             for value in ijson.items(source, prefix, use_float=True):
-                number += 1
                 yield f"{content.label}, {name.format(number)}", value
+                number += 1
         except ijson.JSONError as error:
             raise DataError(
                 f"broken JSON: {str(error).strip().splitlines()[0]}",
-                where=f"{content}, in or after {name.format(number)}",
+                where=f"{content}, {name.format(number)}",
                 cure="the file may be cut off: get it again",
             ) from error
         except UnicodeDecodeError as error:
@@ -118,25 +137,32 @@ class _AsUtf8:
         return self._text.read(size).encode("utf-8", "surrogatepass")
 
 
-def _lines(content: Content, encoding: str) -> Items:
-    last: Any = None
-    count = 0
+def _lines(content: Content, encoding: str) -> PlainItems:
+    held: tuple[str, Any, bool] | None = None
+    label, count = content.label, 0
     # Split at \n only: str.splitlines() would also split at U+001C or U+2028 inside a value.
     for number, line in enumerate(content.lines(encoding), start=1):
         line = line.rstrip("\r\n")
         if not line or line.isspace():
             continue
-        if count == 1:
-            yield f"{content.label}, line {last[0]}", last[1]
         count += 1
         if count == 1:
             # Held back until it is known not to be the whole file.
-            last = number, _first(line, content, number, encoding)
-        else:
-            yield f"{content.label}, line {number}", _loads(line, content, number)
-    if count == 1:
-        refuse_object_around_a_list(last[1], content)
-        yield f"{content.label}, line {last[0]}", last[1]
+            held = f"{label}, line {number}", _first(line, content, number, encoding), is_plain(line)
+            continue
+        if held:
+            yield held
+            held = None
+        try:
+            value, end = _scan(line, 0)
+        except (StopIteration, json.JSONDecodeError):
+            end = -1
+        if end != len(line):
+            value = loads(line, content, number)
+        yield f"{label}, line {number}", value, is_plain(line)
+    if held:
+        refuse_object_around_a_list(held[1], content)
+        yield held
     if not count:
         content.read()
 
@@ -152,7 +178,7 @@ def _first(line: str, content: Content, number: int, encoding: str) -> Any:
             except json.JSONDecodeError:
                 whole = None
             refuse_object_around_a_list(whole, content)
-        return _loads(line, content, number)
+        return loads(line, content, number)
 
 
 def refuse_object_around_a_list(whole: Any, content: Content) -> None:
@@ -185,10 +211,15 @@ def load_json(place: Path | Content, encoding: str = "") -> Any:
         DataError: broken JSON, with file, line and column.
     """
     content = content_of(place)
-    return _loads(content.text(encoding), content)
+    return loads(content.text(encoding), content)
 
 
-def _loads(text: str, content: Content, first_line: int = 1) -> Any:
+def loads(text: str, content: Content, first_line: int = 1) -> Any:
+    """The value of JSON text.
+
+    Raises:
+        DataError: broken JSON, with file, line and column.
+    """
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import html
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -10,9 +12,11 @@ from pydantic import Field, field_validator
 
 from komt.errors import DataError, did_you_mean
 from komt.recipe import Part
-from komt.sources.readers.row import Rejected, Row
+from komt.sources.readers.row import Rejected, Row, clean
 
 Values = dict[str, Any]
+_EMPTY = (None, "", [])
+_NUMBERS = (int, float, bool)
 
 
 class ReaderOptions(Part):
@@ -21,7 +25,9 @@ class ReaderOptions(Part):
     Attributes:
         rename: name in the file -> name of the field; "" leaves the field out.
         fill: field -> the value of every row, for a file that is all of one kind.
+        unescape: fields whose HTML entities (&#8212;) become characters, and no-break spaces plain ones.
         texts: fields whose numbers become texts (4.5 -> "4.5").
+        decimals: field -> how many; its numbers, and texts that are numbers, become texts with so many.
         split: field -> separator: a text becomes the list of its parts, empty ones left out.
         labels: field -> {spelling in the file: the one spelling}; other values stay as they are.
         group: field with the passage; a field `group`, its hash, is added.
@@ -30,7 +36,9 @@ class ReaderOptions(Part):
 
     rename: dict[str, str] = Field(default_factory=dict)
     fill: dict[str, str] = Field(default_factory=dict)
+    unescape: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
+    decimals: dict[str, int] = Field(default_factory=dict)
     split: dict[str, str] = Field(default_factory=dict)
     labels: dict[str, dict[str, str]] = Field(default_factory=dict)
     group: str = ""
@@ -78,7 +86,9 @@ def _steps(options: ReaderOptions) -> list[Step]:
     steps: list[Step] = [
         ("rename", options.rename, _rename),
         ("fill", dict(options.fill), _fill),
+        ("unescape", dict.fromkeys(options.unescape), _unescape),
         ("texts", dict.fromkeys(options.texts), _texts),
+        ("decimals", dict(options.decimals), _decimals),
         ("split", options.split, _split),
         ("labels", dict(options.labels), _labels),
         ("group", {options.group: None} if options.group else {}, _group),
@@ -89,6 +99,7 @@ def _steps(options: ReaderOptions) -> list[Step]:
 
 def _stepped(items: Iterable[Row | Rejected], steps: list[Step]) -> Iterator[Row | Rejected]:
     unseen = [(what, set() if what == "fill" else set(named)) for what, named, _ in steps]
+    calls = [(named, step) for _, named, step in steps]
     values: Values = {}
     searching = True
     for item in items:
@@ -96,10 +107,11 @@ def _stepped(items: Iterable[Row | Rejected], steps: list[Step]) -> Iterator[Row
             yield item
             continue
         values, reason = item.values, ""
-        for at, (_, named, step) in enumerate(steps):
+        for at, (named, step) in enumerate(calls):
             if searching:
                 unseen[at][1].difference_update(values)
-            reason = reason or step(values, named)
+            if reason := step(values, named):
+                break
         searching = searching and any(names for _, names in unseen)
         yield Rejected(reason, item.where, values) if reason else item
     for what, names in unseen:
@@ -123,10 +135,25 @@ def _fill(values: Values, named: dict[str, Any]) -> str:
     return ""
 
 
+def _unescape(values: Values, named: dict[str, Any]) -> str:
+    for field in named:
+        if isinstance(text := values.get(field), str) and ("&" in text or "\u00a0" in text):
+            values[field] = clean(html.unescape(text).replace("\u00a0", " "))
+    return ""
+
+
 def _texts(values: Values, named: dict[str, Any]) -> str:
     for field in named:
-        if isinstance(values.get(field), int | float):
-            values[field] = str(values[field])
+        value = values.get(field)
+        if type(value) in _NUMBERS:
+            values[field] = str(value)
+    return ""
+
+
+def _decimals(values: Values, named: dict[str, Any]) -> str:
+    for field, count in named.items():
+        with contextlib.suppress(TypeError, ValueError):
+            values[field] = f"{float(values[field]):.{count}f}"
     return ""
 
 
@@ -152,4 +179,7 @@ def _group(values: Values, named: dict[str, Any]) -> str:
 
 
 def _required(values: Values, named: dict[str, Any]) -> str:
-    return next((f"empty_{field}" for field in named if values.get(field) in (None, "", [])), "")
+    for field in named:
+        if values.get(field) in _EMPTY:
+            return f"empty_{field}"
+    return ""
