@@ -15,7 +15,7 @@ from komt.recipe import Part
 from komt.sources.readers.row import Rejected, Row, clean
 
 Values = dict[str, Any]
-_EMPTY = (None, "", [])
+_EMPTY: tuple[Any, ...] = (None, "", [])
 _NUMBERS = (int, float, bool)
 
 
