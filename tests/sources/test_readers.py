@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from squad_files import question, squad
 
 from komt.errors import DataError, UsageError
 from komt.sources import READERS, Rejected
-from komt.sources.readers import Row
+from komt.sources.readers import Row, content_of
 from komt.sources.readers.auto import sniff_delimiter
 
 
@@ -118,6 +119,24 @@ def test_without_quoting_a_quote_is_a_letter(tmp_path: Path) -> None:
         {"x": '"가', "y": "나"},
         {"x": "다", "y": '라"'},
     ]
+
+
+def test_columns_from_files_beside_a_table(tmp_path: Path) -> None:
+    table = write(tmp_path / "t.tsv", "댓글\t표\n가\t1\n나\t0\n")
+    content = content_of(table)
+    for titles in ('"하나 ""둘"""\n\n', "하나\n", "하나\n둘\n셋\n", "하나\t둘\n셋\n"):
+        beside = content_of(write(tmp_path / "titles.txt", titles))
+        reader = READERS.get("csv")
+        options = reader.options(delimiter="\t", beside=("제목",))
+        rows = reader.read(replace(content, beside=(beside,)), options)
+        if titles.startswith('"'):
+            texts = [row.values["제목"] for row in rows if isinstance(row, Row)]
+            assert texts == ['하나 "둘"', ""]
+        else:
+            with pytest.raises(DataError, match=r"another number of records|2 cells"):
+                list(rows)
+    with pytest.raises(UsageError, match="1 files beside the table, and 0 columns"):
+        list(reader.read(replace(content, beside=(beside,)), reader.options(delimiter="\t")))
 
 
 def test_a_table_without_header_gets_declared_columns(tmp_path: Path) -> None:

@@ -76,3 +76,18 @@ def test_a_template_is_checked_on_the_rows_it_fits_only() -> None:
 def test_what_stands_in_lists_and_before_line_ends_of_the_data_is_not_the_template_s() -> None:
     row = {"q": "첫 줄 \n다음 줄", "turns": [{"text": "정말.. 그래"}, {"text": "응"}], "a": "x"}
     assert found("{{ q }}\n{% for turn in turns %}{{ turn.text }}/{% endfor %}", row) == []
+
+
+def test_a_mark_that_opens_the_data_and_labels_left_out_on_purpose_are_no_faults() -> None:
+    assert found("댓글: {{ q }}", {"q": "? 뭐라고", "a": "x"}) == []
+    template = {"id": "one", "kind": "plain", "prompt": "{{ q }}", "answer": "{{ choice }}"}
+    task = Task(
+        name="t",
+        family="f",
+        source="sample",
+        metrics=("f1",),
+        templates=(template,),
+        choices={"1": "예"},
+        skip=["0"],
+    )  # type: ignore[arg-type]
+    assert check_task(task, [{"id": label, "q": "ㄱ", "label": label} for label in "01"]) == []

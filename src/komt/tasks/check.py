@@ -84,7 +84,8 @@ def _rendered(task: Task, template: Template, rows: list[Row]) -> Iterable[Findi
                 continue
             example = render(task, row, 0, template=template)
         except UnusableRow as error:
-            empty[error.reason] += 1
+            if error.reason != "skipped_label":  # left out on purpose
+                empty[error.reason] += 1
             continue
         except KomtError as error:
             yield Finding(task.name, template.id, error.what, error.where)
@@ -113,7 +114,8 @@ def _faults(prompt: str, template: Template, row: Row) -> Iterable[tuple[str, st
     ):
         for match in pattern.finditer(prompt):
             around = prompt[max(0, match.start() - 8) : match.end() + 8]
-            if not any(prompt[max(0, match.start() - 1) : match.end()] in text for text in own):
+            seen, opening = prompt[max(0, match.start() - 1) : match.end()], match.group().strip()
+            if not any(seen in text or (opening and text.startswith(opening)) for text in own):
                 yield what, around
     if "josa" not in template.prompt:
         return

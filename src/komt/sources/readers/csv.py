@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from typing import Literal
 
 from pydantic import model_validator
 
-from komt.errors import DataError
+from komt.errors import DataError, UsageError
 from komt.recipe import Words
 from komt.sources.readers import Reader, ReaderOptions, Rejected, Row, clean
 from komt.sources.readers.content import Content
@@ -27,6 +28,7 @@ class Options(ReaderOptions):
         pad: records that are too short are filled with empty cells.
         spill: column that holds the delimiters of records that are too wide.
         uneven: whether a record of another width is an error, or is rejected as `wrong_width`.
+        beside: names of further columns, each a file beside the table that holds a cell a record, no header.
         encoding: when it is not recognised.
     """
 
@@ -38,6 +40,7 @@ class Options(ReaderOptions):
     pad: bool = False
     spill: str = ""
     uneven: Literal["error", "reject"] = "error"
+    beside: tuple[str, ...] = ()
     encoding: str = ""
 
     @model_validator(mode="after")
@@ -51,10 +54,42 @@ def read(content: Content, options: Options) -> Iterator[Row | Rejected]:
     """One row a record, every value a stripped NFC text.
 
     Raises:
+        UsageError: not one column a file beside the table.
         DataError: no header, header only, a column named twice, an open quote, or a record of another width
-            than the header, with file and line.
+            than the header, with file and line; a file beside the table of another length.
     """
-    yield from read_table(content.lines(options.encoding), content, options)
+    rows = read_table(content.lines(options.encoding), content, options)
+    yield from _with_files_beside(rows, content, options) if content.beside or options.beside else rows
+
+
+def _with_files_beside(
+    rows: Iterable[Row | Rejected], content: Content, options: Options
+) -> Iterator[Row | Rejected]:
+    if len(content.beside) != len(options.beside):
+        raise UsageError(
+            f"{len(content.beside)} files beside the table, and {len(options.beside)} columns for them",
+            where=str(content),
+            cure="name the files under `beside`, and a column for each under the reader's `beside`",
+        )
+    files = [_only_cells(each, options) for each in content.beside]
+    for item, cells in zip_longest(rows, zip_longest(*files)):
+        if item is None or cells is None or None in cells:
+            raise DataError(
+                "a file beside the table has another number of records than the table",
+                where=", ".join(map(str, content.beside)),
+                cure="record N of each must belong to row N: look for a lost or an added line",
+            )
+        if isinstance(item, Row):
+            item.values.update(zip(options.beside, map(clean, cells), strict=True))
+        yield item
+
+
+def _only_cells(content: Content, options: Options) -> Iterator[str]:
+    """The cell of every record; an empty record, which a table passes over, is an empty cell here."""
+    for line, cells in _cells(content.lines(options.encoding), content, options):
+        if len(cells) > 1:
+            raise _uneven(cells, ["of the file"], f"{content}, line {line}")
+        yield "".join(cells)
 
 
 def lines_of(text: str) -> Iterable[str]:
@@ -95,13 +130,16 @@ def read_table(lines: Iterable[str], content: Content, options: Options) -> Iter
 
 def records(lines: Iterable[str], content: Content, options: Options) -> Iterator[tuple[int, list[str]]]:
     """The records of a table, without blank ones and comments, with the line each starts on."""
-    found = _plain(lines, options) if options.quoting == "none" else _quoted(lines, content, options)
     comment = options.comment
-    for line, cells in found:
+    for line, cells in _cells(lines, content, options):
         if comment and cells and cells[0].startswith(comment):
             continue
         if any(cells) and any(cell.strip() for cell in cells):
             yield line, cells
+
+
+def _cells(lines: Iterable[str], content: Content, options: Options) -> Iterator[tuple[int, list[str]]]:
+    return _plain(lines, options) if options.quoting == "none" else _quoted(lines, content, options)
 
 
 def _plain(lines: Iterable[str], options: Options) -> Iterator[tuple[int, list[str]]]:
