@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -49,6 +50,38 @@ GIVEN = frozenset({"preface", "choices", "choice", "options", "answer_form", "wo
 @lru_cache(maxsize=4096)
 def _compiled(text: str) -> Any:
     return ENVIRONMENT.from_string(text)
+
+
+@lru_cache(maxsize=4096)
+def _plain_parts(text: str) -> tuple[Callable[[dict[str, Any]], str], ...] | None:
+    """A template of nothing but text, fields and particles, as functions of the values; else None.
+
+    Jinja makes several dictionaries to render a template, which is most of the time that a row takes.
+    """
+    parts: list[Callable[[dict[str, Any]], str]] = []
+    for body in _parsed(text).body:
+        for node in body.nodes if isinstance(body, nodes.Output) else [body]:
+            part = _plain_part(node)
+            if part is None:
+                return None
+            parts.append(part)
+    return tuple(parts)
+
+
+def _plain_part(node: nodes.Node) -> Callable[[dict[str, Any]], str] | None:
+    if isinstance(node, nodes.TemplateData):
+        data = node.data
+        return lambda values: data
+    if isinstance(node, nodes.Name) and node.name != "row":
+        name = node.name
+        return lambda values: str(_printable(values[name]))
+    if isinstance(node, nodes.Filter) and node.name == "josa" and isinstance(node.node, nodes.Name):
+        pair = node.args[0] if len(node.args) == 1 and not node.kwargs else None
+        name = node.node.name
+        if isinstance(pair, nodes.Const) and name != "row":
+            form = str(pair.value)
+            return lambda values: josa(values[name], form)
+    return None
 
 
 @lru_cache(maxsize=4096)
@@ -125,9 +158,12 @@ def fill(text: str, values: dict[str, Any], where: str) -> str:
     """
     row = f"{where}, row {values['id']}" if "id" in values else where
     try:
-        missing = sorted(fields_of(text) - values.keys())
-        if missing:
-            raise _no_such_field(missing[0], values, where)
+        if not fields_of(text) <= values.keys():
+            raise _no_such_field(min(fields_of(text) - values.keys()), values, where)
+        plain = _plain_parts(text)
+        if plain is not None:
+            with suppress(KeyError):  # a given name that this row is not given: Jinja says so
+                return "".join(part(values) for part in plain)
         return str(_compiled(text).render({**values, "row": values}))
     except KomtError as error:
         raise DataError(error.what, where=error.where or where, cure=error.cure) from error
