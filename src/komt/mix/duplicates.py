@@ -15,7 +15,8 @@ import xxhash
 Hashes = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 
-_PUNCTUATION = re.compile(r"[^\w\s]+|_+")
+# Fillers (U+115F, U+1160, to which U+3164 is folded) are letters to Unicode, and blank to a reader.
+_PUNCTUATION = re.compile("[^\\w\\s]+|[_\u115f\u1160]+")
 _SPACE, _LINE, _UNKNOWN = 0x20, 0x0A, 0xFFFFFFFF
 # What becomes of each character, filled in as characters are met: 0 goes, else lower case or a space.
 _TABLE = np.full(0x110000, _UNKNOWN, np.uint32)
@@ -47,8 +48,8 @@ def words_of_all(texts: Sequence[str]) -> list[str]:
         _learn(np.unique(codes[unknown]))
         mapped = _TABLE[codes]
     kept = mapped[mapped != 0]
-    kept = kept[~(_is_space(kept) & _after(kept))]
-    kept = kept[~(_is_space(kept) & _before_line(kept))]
+    kept = kept[(kept != _SPACE) | _after_letter(kept)]
+    kept = kept[(kept != _SPACE) | _before_letter(kept)]
     words = kept.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass").split("\n")
     return [found or words_of(text) for found, text in zip(words, texts, strict=True)]
 
@@ -118,19 +119,19 @@ def find_conflicts(asked: Hashes, labels: Hashes) -> Conflicts:
 
 def _learn(codes: npt.NDArray[np.uint32]) -> None:
     for code in codes.tolist():
-        found = words_of(chr(code)) if chr(code).isalnum() else ""
+        found = _PUNCTUATION.sub("", chr(code).lower().replace("ς", "σ")) if chr(code).isalnum() else ""
         _TABLE[code] = ord(found[0]) if found else (_SPACE if chr(code).isspace() else 0)
 
 
-def _is_space(codes: npt.NDArray[np.uint32]) -> Mask:
-    return codes == _SPACE
+def _after_letter(codes: npt.NDArray[np.uint32]) -> Mask:
+    """Which characters follow neither a space nor the beginning of a line."""
+    inside = np.zeros(len(codes), bool)
+    inside[1:] = (codes[:-1] != _SPACE) & (codes[:-1] != _LINE)
+    return inside
 
 
-def _after(codes: npt.NDArray[np.uint32]) -> Mask:
-    """Which characters follow a space or the beginning of a line."""
-    gap = np.concatenate([[True], (codes[:-1] == _SPACE) | (codes[:-1] == _LINE)])
-    return gap[: len(codes)]
-
-
-def _before_line(codes: npt.NDArray[np.uint32]) -> Mask:
-    return np.concatenate([codes[1:] == _LINE, [True]])[: len(codes)]
+def _before_letter(codes: npt.NDArray[np.uint32]) -> Mask:
+    """Which characters do not stand at the end of a line."""
+    inside = np.zeros(len(codes), bool)
+    inside[:-1] = codes[1:] != _LINE
+    return inside
