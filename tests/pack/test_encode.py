@@ -1,12 +1,14 @@
 """Examples to tokens: one BOS, the end token learned, the prompt exactly as serving gives it."""
 
+import sys
+
 import numpy as np
 import pytest
 from tokenizers.processors import TemplateProcessing
 
 from komt.errors import ModelError
 from komt.example import Example, Message
-from komt.models.template import KOMT_TEMPLATE, end_text, end_token_id, ensure_template
+from komt.models.template import KOMT_TEMPLATE, end_text, end_token_id, ensure_template, frame_of
 from komt.pack import encode, prompt_ids
 from komt.pack.encode import encode_answers
 from komt.testing import tiny_tokenizer
@@ -230,3 +232,35 @@ def test_a_tokenizer_without_template_gets_komts():
     assert ensure_template(tokenizer) is True
     assert tokenizer.chat_template == KOMT_TEMPLATE
     assert ensure_template(tokenizer) is False
+
+
+@pytest.mark.parametrize("kind", ["bytes", "metaspace"])
+def test_a_framed_question_is_encoded_as_the_template_renders_it(kind, monkeypatch):
+    tokenizer = tiny_tokenizer(kind)
+    ensure_template(tokenizer)
+    texts = ["물음", " 물음 ", "<b>물음</b>", "[물음]", "줄\n\n줄", "끝."]
+    examples = [
+        Example(
+            *["x"] * 9,
+            group="",
+            messages=(Message("user", user), Message("assistant", answer, supervised=True)),
+        )
+        for user in texts
+        for answer in texts
+    ]
+    assert frame_of(tokenizer) is not None
+    framed = encode(tokenizer, examples)
+    monkeypatch.setattr(sys.modules["komt.pack.encode"], "frame_of", lambda tokenizer: None)
+    for fast, slow in zip(framed, encode(tokenizer, examples), strict=True):
+        assert fast.ids.tolist() == slow.ids.tolist()
+        assert fast.weights.tolist() == slow.weights.tolist()
+
+
+def test_a_template_that_changes_what_it_is_given_has_no_frame():
+    tokenizer = tiny_tokenizer("bytes")
+    ensure_template(tokenizer)
+    assert frame_of(tokenizer) is not None
+    tokenizer.chat_template = tokenizer.chat_template.replace(
+        "message['content']", "message['content'] | upper"
+    )
+    assert frame_of(tokenizer) is None

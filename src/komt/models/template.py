@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,12 @@ from komt.example import Message
 
 KOMT_TEMPLATE = (Path(__file__).parent / "komt.jinja").read_text(encoding="utf-8")
 _MARK = "\u00a7ANSWER\u00a7"
+_PROBES = (
+    ("가", "나"),
+    ("다음 글을 읽고 답하세요.\n\n  두 줄\n\n\n{{ 세 줄 }}", "첫째 줄\n\n둘째 줄"),
+    ("What is 1 + 1?", '{"answer": 2}'),
+    ("### instruction: 무엇?\n\n### Response:", "user: 가\nassistant: 나 -> # */ %}"),
+)
 
 
 def ensure_template(tokenizer: Any) -> bool:
@@ -43,6 +50,58 @@ def render(tokenizer: Any, messages: Sequence[Message], *, answering: bool) -> s
             cure="check the order of roles: most templates want user and assistant in turn",
         ) from error
     return str(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What a template writes around a single question and its answer.
+
+    Attributes:
+        before, between: text before the question, and from there to the answer.
+        end: what ends the answer.
+    """
+
+    before: str
+    between: str
+    end: str
+
+
+def frame_of(tokenizer: Any) -> Frame | None:
+    """The template's frame for one question and answer, or None where it does more than frame them.
+
+    A row through the template takes ten times as long as its two strings joined. The frame holds for contents
+    that `framable` lets pass; it is tried on texts of several kinds, among them what templates look for.
+    """
+    return _frame_of(tokenizer, tokenizer.chat_template)
+
+
+def framable(text: str) -> bool:
+    """Whether a content can only be framed: no white space at its ends, which templates trim, and no tags."""
+    return (
+        bool(text)
+        and not text[0].isspace()
+        and not text[-1].isspace()
+        and "<" not in text
+        and "[" not in text
+    )
+
+
+@lru_cache(maxsize=8)
+def _frame_of(tokenizer: Any, template: str) -> Frame | None:
+    def prompt(user: str) -> str:
+        return render(tokenizer, (Message("user", user),), answering=True)
+
+    def whole(user: str, answer: str) -> str:
+        return render(tokenizer, (Message("user", user), Message("assistant", answer)), answering=False)
+
+    before, mark, between = prompt(_MARK).partition(_MARK)
+    end = end_text(tokenizer)
+    frame = Frame(before, between, end)
+    for user, answer in _PROBES:
+        asked = f"{before}{user}{between}"
+        if not mark or prompt(user) != asked or not whole(user, answer).startswith(f"{asked}{answer}{end}"):
+            return None
+    return frame
 
 
 def end_text(tokenizer: Any) -> str:

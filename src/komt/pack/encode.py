@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from komt.errors import ModelError
 from komt.example import Example, Message
-from komt.models.template import end_text, render
+from komt.models.template import Frame, end_text, framable, frame_of, render
 
 # Tried in turn; the prompt of komt's template ends in the first.
 _ANCHORS = ("\n", "0", "\u00a7", "\ud7a3")
@@ -48,8 +48,11 @@ def encode(tokenizer: Any, examples: Sequence[Example]) -> list[TokenSequence]:
     turns = [(example, i) for example in examples for i in supervised_turns(example)]
     prompts, answers = [], []
     end = end_text(tokenizer)
+    frame = frame_of(tokenizer)
     for example, i in turns:
-        prompt, answer = split_turn(tokenizer, example.messages[: i + 1], end)
+        prompt, answer = _framed(frame, example.messages) or split_turn(
+            tokenizer, example.messages[: i + 1], end
+        )
         prompts.append(prompt)
         answers.append(answer)
     prompt_tokens = _encode_prompts(tokenizer, prompts)
@@ -58,6 +61,16 @@ def encode(tokenizer: Any, examples: Sequence[Example]) -> list[TokenSequence]:
         _sequence(example, before, after)
         for (example, _), before, after in zip(turns, prompt_tokens, answer_tokens, strict=True)
     ]
+
+
+def _framed(frame: Frame | None, messages: Sequence[Message]) -> tuple[str, str] | None:
+    """`split_turn` of one question and its answer, where the template only frames them."""
+    if frame is None or len(messages) != 2 or messages[0].role != "user" or messages[1].role != "assistant":
+        return None
+    question, answer = messages[0].content, messages[1].content
+    if not framable(question) or not framable(answer):
+        return None
+    return f"{frame.before}{question}{frame.between}", f"{answer}{frame.end}"
 
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
