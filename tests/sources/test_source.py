@@ -23,7 +23,7 @@ def test_every_source_says_licence_and_files(name: str) -> None:
     source = load_source(name)
     assert source.licence
     assert source.files
-    assert source.bundled or source.repository
+    assert source.bundled or source.repository or source.login
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES.names() if name.startswith("sample")])

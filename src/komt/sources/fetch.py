@@ -15,6 +15,7 @@ from filelock import Timeout
 from komt.errors import DataError, UsageError
 from komt.files import data_root, locked
 from komt.sources.download import Download, Patience, Watch, download, new_client
+from komt.sources.readers import hub
 from komt.sources.source import Source, file_hash, place
 
 _GITHUB = "https://raw.githubusercontent.com"
@@ -74,10 +75,11 @@ def fetch(
         UsageError: the mirror is no address.
     """
     patience, onlooker = patience or Patience(), onlooker or Onlooker()
+    yield from _hub_folders(source, force, onlooker)
     with new_client(patience) as client:
         for path, sha in wanted(source).items():
             target = place(source, path)
-            if not force and (found := _here(target, sha)):
+            if not force and (found := here(source, path, sha)):
                 yield _fetched(path, target, "present", found, sha)
                 continue
             refuse_unfetchable(source, mirror)
@@ -85,7 +87,7 @@ def fetch(
             job = Download(url, target, sha, _headers(source, mirror), _refusals(source, mirror))
             with _alone(target, path, onlooker):
                 # Whoever held the lock may have fetched it.
-                if not force and (found := _here(target, sha)):
+                if not force and (found := here(source, path, sha)):
                     yield _fetched(path, target, "present", found, sha, url)
                     continue
                 before = file_hash(target) if target.is_file() else ""
@@ -96,8 +98,25 @@ def fetch(
                 yield _fetched(path, target, state, found, sha, url)
 
 
-def _here(target: Path, sha: str) -> str:
-    """SHA-256 of a file that is here and right, else ""."""
+def _hub_folders(source: Source, force: bool, onlooker: Onlooker) -> Iterator[Fetched]:
+    """Save the datasets that the library `datasets` loads from the hub as folders."""
+    for file in source.files:
+        options = source.options(file)
+        if not isinstance(options, hub.Options) or not options.dataset:
+            continue
+        target = place(source, file)
+        state: State = "present" if target.is_dir() and not force else "fetched"
+        if state == "fetched":
+            onlooker.tell(f"{options.dataset}: loaded from the hub by the library datasets")
+            with _alone(target, file.path, onlooker):
+                hub.save(options, target)
+        size = sum(item.stat().st_size for item in target.rglob("*") if item.is_file())
+        yield Fetched(file.path, target, state, size, file_hash(target), False, options.dataset)
+
+
+def here(source: Source, path: str, sha: str) -> str:
+    """SHA-256 of a file of a source that is here and right, else ""."""
+    target = place(source, path)
     found = file_hash(target) if target.is_file() else ""
     return found if found == (sha or found) else ""
 
@@ -106,6 +125,8 @@ def wanted(source: Source) -> dict[str, str]:
     """Path -> SHA-256 ("" where unknown) of every file that the source reads, each once."""
     found: dict[str, str] = {}
     for file in source.files:
+        if isinstance(source.options(file), hub.Options):
+            continue
         for path, sha in file.paths:
             found[path] = found.get(path) or sha
     return found

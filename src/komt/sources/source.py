@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from komt.errors import DataError, UsageError
-from komt.files import data_root, read_text, sha256
+from komt.files import data_root, hash_of, read_text, sha256
 from komt.recipe import Part, Words, parse_part
 from komt.registry import Registry
 from komt.sources.readers import READERS, Reader
@@ -198,8 +198,16 @@ def present(source: Source, split: str = "") -> bool:
     """Whether any file of the source (or all files of a split) is here, with those read beside it."""
     real = "train" if split and source.hold_out else split
     files = [file for file in source.files if not real or file.split == real]
-    here = [all(place(source, path).is_file() for path, _ in file.paths) for file in files]
+    here = [all(is_here(source, file, path) for path, _ in file.paths) for file in files]
     return bool(files) and (all(here) if split else any(here))
+
+
+def is_here(source: Source, file: SourceFile, path: str) -> bool:
+    """Whether a path of a file is here: a file; a folder, where `member` or the reader takes one."""
+    spot = place(source, path)
+    if {**source.reader, **file.reader}.get("format") == "hub":
+        return spot.is_dir()
+    return spot.is_file() or (bool(file.member) and spot.is_dir())
 
 
 def checked_place(source: Source, file: SourceFile) -> Path:
@@ -210,7 +218,7 @@ def checked_place(source: Source, file: SourceFile) -> Path:
     """
     for name, expected in file.paths:
         path = place(source, name)
-        if not path.is_file():
+        if not is_here(source, file, name):
             raise DataError(
                 f"the {file.split} file of '{source.name}' is not here",
                 where=str(path),
@@ -227,7 +235,10 @@ def checked_place(source: Source, file: SourceFile) -> Path:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file, computed once as long as it does not change."""
+    """SHA-256 of a file, computed once as long as it does not change; of a folder, that of its files'."""
+    if path.is_dir():
+        files = sorted(item for item in path.rglob("*") if item.is_file())
+        return hash_of([[item.relative_to(path).as_posix(), file_hash(item)] for item in files])
     state = path.stat()
     return _file_hash(path, state.st_mtime_ns, state.st_size)
 
@@ -243,6 +254,8 @@ def _how_to_get(source: Source, path: str) -> str:
     folder = source.folder or source.name
     if source.login:
         return f"komt sources fetch {source.name} says where to log in and how to import what you download"
+    if source.reader.get("format") == "hub" and source.reader.get("dataset"):
+        return f"komt sources fetch {source.name}"
     if not source.repository:
         return "check the path"
     return (

@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import shutil
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -81,6 +83,21 @@ class Content:
             return self.opener()
         missing_file(self.path)
         return self.path.open("rb")
+
+    def seekable(self) -> BinaryIO:
+        """The bytes as a stream that can be read in any order: a packed one from an unnamed temporary file.
+
+        Raises:
+            DataError: no such file, a folder, or a broken compressed file.
+        """
+        stream = self.open()
+        if not isinstance(stream, _Gunzipped | zipfile.ZipExtFile):
+            return stream
+        held = tempfile.TemporaryFile()  # noqa: SIM115 (whoever asked for it closes it)
+        with self.named(), closing(stream):
+            shutil.copyfileobj(stream, held, 1 << 20)
+        held.seek(0)
+        return cast(BinaryIO, held)
 
     def read(self) -> bytes:
         """All bytes.

@@ -18,7 +18,7 @@ from komt.sources.readers.content import Content, content_of
 Items = Iterator[tuple[str, Any]]
 # The same, and whether the text is NFC and free of escapes already.
 PlainItems = Iterator[tuple[str, Any, bool]]
-_scan = json.JSONDecoder().scan_once
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 
 class Options(ReaderOptions):
