@@ -1,10 +1,12 @@
-"""Where rows come from: list the sources, show one, or read its files and count rows by split.
+"""Where rows come from: list the sources, show one, get its files, or read them and count rows by split.
 
 Source files are looked for below KOMT_DATA (default: KOMT_HOME/data), at FOLDER/PATH as `show` prints them.
 
 Example:
   komt sources list
   komt sources show korquad
+  komt sources fetch korquad
+  komt sources import aihub-97 ~/Downloads/097
   komt sources check sample --json
 """
 
@@ -14,12 +16,14 @@ import argparse
 import json
 from typing import Any
 
-from komt.commands import _fetch
+from komt.commands import _fetch, _import
+
+_BRINGING: dict[str, Any] = {"fetch": _fetch, "import": _import}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `komt sources`."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list | show | check | fetch")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for action, text in (
         ("list", "every source: licence, origin, whether its files are here"),
         ("show", "one source: licence, citation, files and where they are looked for"),
@@ -29,13 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if action != "list":
             sub.add_argument("name", help="a source's name, as `komt sources list` prints it")
         sub.add_argument("--json", action="store_true", help="print JSON")
-    for action, module in (("fetch", _fetch),):
+    for action, module in _BRINGING.items():
         module.add_arguments(actions.add_parser(action, help=module.HELP, description=module.HELP))
 
 
 def main(args: argparse.Namespace) -> int:
     """Run `komt sources`."""
-    actions = {"list": _list, "show": _show, "check": _check, "fetch": _fetch.main}
+    actions = {"list": _list, "show": _show, "check": _check, "fetch": _fetch.main, "import": _import.main}
     return actions[args.action](args)
 
 

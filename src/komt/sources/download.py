@@ -244,20 +244,11 @@ def _checked(job: Download, wrong: str) -> str:
     """SHA-256 of what has arrived whole; what can never become the file is thrown away."""
     with job.part.open("rb") as file:
         head = file.read(1024)
-    if head.startswith(_LFS):
+    try:
+        refuse_stand_in(head, job.target.name, job.url)
+    except DataError:
         job.forget()
-        raise DataError(
-            "the repository holds only a pointer to this file (Git LFS), not its content",
-            where=job.url,
-            cure="get it with `git lfs pull` in a clone, then: komt sources import NAME PATH",
-        )
-    if _PAGE.match(head) and not job.target.name.endswith((".html", ".htm")):
-        job.forget()
-        raise DataError(
-            "the address answers with a web page instead of the file",
-            where=job.url,
-            cure="open it in a browser: it may ask to log in; then: komt sources import NAME PATH",
-        )
+        raise
     found = sha256(job.part)
     if job.sha256 and found != job.sha256:
         job.forget()
@@ -269,6 +260,26 @@ def _checked(job: Download, wrong: str) -> str:
                 cure="fetch it from another --mirror, or name the right revision and sha256 in the source",
             )
     return found
+
+
+def refuse_stand_in(head: bytes, name: str, where: str) -> None:
+    """Do nothing, but for the first bytes of what stands where the file should be.
+
+    Raises:
+        DataError: a pointer of Git LFS, or a web page.
+    """
+    if head.startswith(_LFS):
+        raise DataError(
+            "this is only a pointer to the file (Git LFS), not its content",
+            where=where,
+            cure="get it with `git lfs pull` in a clone, then: komt sources import NAME PATH",
+        )
+    if _PAGE.match(head) and not name.endswith((".html", ".htm")):
+        raise DataError(
+            "this is a web page instead of the file",
+            where=where,
+            cure="open the address in a browser: it may ask to log in; then: komt sources import NAME PATH",
+        )
 
 
 def _refuse(job: Download, answer: httpx2.Response) -> None:

@@ -120,7 +120,7 @@ def _walk(items: Iterable[Found], above: str, room: Room, depth: int) -> Iterato
             yield Skipped(name, "system file")
         elif parts[-1].endswith(_FOREIGN):
             kind = parts[-1].rpartition(".")[2]
-            yield Skipped(name, f"a {kind} archive: unpack it and give the folder")
+            yield Skipped(name, f"packed as .{kind}: unpack it and give the folder")
         elif parts[-1].endswith(ARCHIVE):
             yield Member(name, item.size, item.packed, item.open, archive=True)
             yield from _inside(item, name, room, depth + 1)
