@@ -52,7 +52,7 @@ class Reader:
 
 
 READERS: Registry[Reader] = Registry("reader", "komt.readers")
-for _name in "squad jsonl json csv xlsx parquet hub conll parallel parakqc scinews auto".split():
+for _name in "squad jsonl json csv xlsx parquet hub conll parallel parakqc scinews wos auto".split():
     READERS.add(_name, f"komt.sources.readers.{_name}:READER")
 for _name in "qa tech documents papers books emotion dialogues calls law complaints pairs finance".split():
     READERS.add(f"aihub_{_name}", f"komt.sources.readers.aihub_{_name}:READER")

@@ -26,7 +26,8 @@ def read(content: Content, options: Options) -> Iterator[Row | Rejected]:
 
     Keys: `id, title, context, group`, then `question, answer, answers, answer_start`, or the extras.
 
-    Text is NFC before any span is located: the answer is looked for in the normalised passage, nearest to
+    A question that its set marks `is_impossible` (KLUE MRC) is rejected as `unanswerable`. Text is NFC before
+    any span is located: the answer is looked for in the normalised passage, nearest to
     where its start falls.
 
     Raises:
@@ -51,13 +52,15 @@ def _question(item: Values, context: str, base: Values, where: str) -> Row | Rej
     answers = list(dict.fromkeys(nfc(answer["text"]).strip() for answer in found))
     question = nfc(_text(item, "question", where)).strip()
     row = {
-        "id": str(item.get("id") or where.rpartition(", ")[2]),
+        "id": str(item.get("id") or item.get("guid") or where.rpartition(", ")[2]),
         **base,
         "question": question,
         "answers": answers,
     }
     if isinstance(checked := row_or_rejected(row, where), Rejected):
         return checked
+    if item.get("is_impossible") is True:
+        return Rejected("unanswerable", where, row)
     empty = [
         reason
         for reason, text in (
