@@ -27,7 +27,7 @@ class Rejected:
 
 
 def clean(value: Any) -> Any:
-    r"""A text NFC, stripped, with \n at line ends; so every text in a list or mapping; anything else as it is."""
+    r"""A text NFC, stripped, with \n at line ends; so with texts in a list or mapping; else as it is."""
     if isinstance(value, str):
         value = value.strip()
         if "\r" in value:
