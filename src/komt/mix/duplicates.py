@@ -70,6 +70,14 @@ def hashes(texts: Sequence[str]) -> Hashes:
     return np.array([digest(text.encode("utf-8", "surrogatepass")) for text in texts], np.uint64)
 
 
+def mixed(values: Hashes) -> Hashes:
+    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014): every bit depends on every bit."""
+    result: Hashes = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    result = (result ^ (result >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    result ^= result >> np.uint64(31)
+    return result
+
+
 @dataclass(frozen=True)
 class Conflicts:
     """Inputs that are given several labels.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from komt.mix.duplicates import Hashes
+from komt.mix.duplicates import Hashes, mixed
 
 Ints = npt.NDArray[np.int64]
 
@@ -222,7 +222,7 @@ def _shingles(forms: list[str], lengths: Ints, shingle: int) -> tuple[Hashes, In
     for step in range(1, shingle):
         inside[ends[:-1] - step] = False
     counts = lengths - shingle + 1
-    return _mixed(tokens[inside]), np.cumsum(counts) - counts
+    return mixed(tokens[inside]), np.cumsum(counts) - counts
 
 
 def _bands_of(tokens: Hashes, starts: Ints, scopes: Hashes, factors: Hashes) -> npt.NDArray[np.uint64]:
@@ -233,22 +233,14 @@ def _bands_of(tokens: Hashes, starts: Ints, scopes: Hashes, factors: Hashes) -> 
         value = scopes
         for factor in some:
             np.multiply(tokens, factor, out=product)
-            value = _mixed(value ^ np.minimum.reduceat(product, starts))
+            value = mixed(value ^ np.minimum.reduceat(product, starts))
         bands[:, band] = np.maximum(value, np.uint64(1))
     return bands
-
-
-def _mixed(values: Hashes) -> Hashes:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014): every bit depends on every bit."""
-    mixed: Hashes = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed ^= mixed >> np.uint64(31)
-    return mixed
 
 
 def _factors(count: int) -> Hashes:
     """Odd numbers for the permutations, the same for ever."""
     steps = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(_SEED)
-    factors = _mixed(steps)
+    factors = mixed(steps)
     factors |= np.uint64(1)
     return factors
