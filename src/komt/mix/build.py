@@ -141,7 +141,7 @@ def _assemble(work: _Build, out: Path, note: Note) -> Manifest:
     """Fill the folder with the data files, and return the manifest."""
     note("comparing examples")
     rows = [load_rows(rendered) for rendered in work.train.values()]
-    select(rows, list(work.held.values()), work.chosen.parts, work.recipe.data, work.engine)
+    select(rows, list(work.held.values()), work.chosen.parts, work.recipe.data, work.engine, work.scratch)
     if not any((item.code == 0).any() for item in rows):
         raise _nothing_left(rows, {})
     note("putting the mixture in order")

@@ -9,11 +9,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from komt.example import Example, examples_table
-from komt.mix.duplicates import hash64, normal_form
+from komt.mix.duplicates import hashes, normal_form, words_of_all
+from komt.mix.minhash import BANDS, band_hashes
 from komt.mix.parts import write_part
 from komt.recipe import QualityPart
 from komt.sources import Rejected, Source, read_rows
@@ -73,7 +73,7 @@ def render_chunk(chunk: Chunk) -> None:
             about = {"read": len(chunk.rows), "rejected": _counted(made.rejects), "cleaned": made.cleaned}
             rejects = pa.Table.from_pylist(made.rejects, schema=REJECTS)
             write_part(rejects_of(path), rejects, {})
-            write_part(path, _table(made, work.seed), about)
+            write_part(path, _table(made, work), about)
 
 
 def _render(work: Work, rows: Sequence[Row | Rejected]) -> _Made:
@@ -107,30 +107,53 @@ def _counted(rejects: Iterable[dict[str, str]]) -> dict[str, dict[str, int]]:
     return counts
 
 
-def _table(made: _Made, seed: int) -> pa.Table:
+def _table(made: _Made, work: Work) -> pa.Table:
     """The examples, and by what they are compared.
 
     `asked`: hash of what is asked and the passage's id; `told`: of that, the family and the answer; `order`:
-    of the passage, or else of the example, in this seed; `words`: how many words are asked; `input`: what is
-    asked.
+    of the passage, or else of the example, in this seed; `input`: the words of what is asked; `form` and
+    `bands`: what near-duplicates are found by, where they are looked for.
     """
     examples = made.examples
-    asked, told, order = (np.empty(len(examples), np.uint64) for _ in range(3))
-    for place, (example, text) in enumerate(zip(examples, made.inputs, strict=True)):
-        base = f"{example.group}\x1f{normal_form(text)}"
-        asked[place] = hash64(base)
-        told[place] = hash64(f"{example.family}\x1f{base}\x1f{_answer(example)}")
-        order[place] = hash64(f"{seed}\x1f{example.group or example.id}")
-    words = pa.array([min(text.count(" ") + 1, 65535) for text in made.inputs], pa.uint16())
+    inputs = words_of_all(made.inputs)
+    forms = [text.replace(" ", "") for text in inputs]
+    answers = [_answer(example) for example in examples]
+    asked = [f"{example.group}\x1f{form}" for example, form in zip(examples, forms, strict=True)]
+    told = [
+        f"{example.family}\x1f{text}\x1f{answer}"
+        for example, text, answer in zip(examples, asked, answers, strict=True)
+    ]
+    order = [f"{work.seed}\x1f{example.group or example.id}" for example in examples]
+    columns = {
+        "asked": pa.array(hashes(asked)),
+        "told": pa.array(hashes(told)),
+        "order": pa.array(hashes(order)),
+        "input": pa.array(inputs, pa.string()),
+    }
+    if work.quality and work.quality.duplicates == "near":
+        columns |= _near_columns(examples, forms, answers, work.quality)
     table = examples_table(examples)
-    columns = {"asked": pa.array(asked), "told": pa.array(told), "order": pa.array(order), "words": words}
-    columns["input"] = pa.array(made.inputs, pa.string())
     for name, column in columns.items():
         table = table.append_column(name, column)
     return table
 
 
+def _near_columns(
+    examples: Sequence[Example], forms: Sequence[str], answers: Sequence[str], quality: QualityPart
+) -> dict[str, pa.Array]:
+    """What near-duplicates are found by: what is asked, and an answer that is no choice; equal choices only."""
+    near, scopes = [], []
+    for example, form, answer in zip(examples, forms, answers, strict=True):
+        choice = example.answer_index is not None
+        near.append(form if choice else form + answer)
+        scopes.append(f"{example.family}\x1f{example.group}\x1f{answer if choice else ''}")
+    bands = band_hashes(near, hashes(scopes), similarity=quality.similarity, shingle=quality.shingle)
+    flat = pa.array(bands.reshape(-1))
+    return {"form": pa.array(near, pa.string()), "bands": pa.FixedSizeListArray.from_arrays(flat, BANDS)}
+
+
 def _answer(example: Example) -> str:
+    """The answer as it is compared: the label, not the number or letter that stands for it."""
     if example.answer_index is not None:
         return example.choices[example.answer_index]
     return normal_form(example.messages[-1].content)

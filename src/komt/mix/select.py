@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from komt.mix.engine import Engine
+from komt.mix.minhash import BANDS, near_duplicates
 from komt.mix.mixture import choose, mixed_hash, task_sizes
 from komt.mix.reasons import CODES, REASONS
 from komt.mix.stages import Rendered
-from komt.recipe import DataPart, TaskPart
+from komt.recipe import DataPart, QualityPart, TaskPart
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -76,6 +79,7 @@ def select(
     parts: Mapping[str, TaskPart],
     data: DataPart,
     engine: Engine,
+    scratch: Path,
 ) -> None:
     """Set what becomes of every row: nothing of the evaluation, no duplicates, then the wished sizes.
 
@@ -85,9 +89,13 @@ def select(
         parts: each task's settings.
         data: the recipe's.
         engine: where texts are compared.
+        scratch: folder for what is too large for memory.
     """
     drop_evaluation(tasks, _asked(held))
-    drop_duplicates(tasks)
+    if data.quality.duplicates != "keep":
+        drop_duplicates(tasks)
+    if data.quality.duplicates == "near":
+        drop_near(tasks, data.quality, scratch)
     thin_kinds(tasks, data.kinds)
     mix(tasks, parts, data)
 
@@ -114,6 +122,33 @@ def drop_duplicates(tasks: Sequence[TaskRows]) -> None:
     repeated = np.ones(len(alive), bool)
     repeated[first] = False
     drop_places(tasks, alive[repeated], "duplicate")
+
+
+def drop_near(tasks: Sequence[TaskRows], quality: QualityPart, scratch: Path) -> None:
+    """Take out what is asked and answered almost as an earlier row of the same family; the first is kept."""
+    parts = [part for rows in tasks for part in rows.rendered.parts]
+    code = np.concatenate([np.empty(0, np.uint8), *(rows.code for rows in tasks)])
+    bands = np.zeros((len(code), BANDS), np.uint64)
+    texts = scratch / "forms.arrow"
+    schema = pa.schema([("form", pa.string())])
+    start = 0
+    with pa.OSFile(str(texts), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+        for part in parts:
+            table = pq.read_table(part, columns=["form", "bands"])
+            flat = table["bands"].combine_chunks().flatten().to_numpy()
+            bands[start : start + len(table)] = flat.reshape(-1, BANDS)
+            start += len(table)
+            writer.write_table(table.select(["form"]).combine_chunks().replace_schema_metadata(None))
+    bands[code > 0] = 0
+    with pa.memory_map(str(texts)) as file:
+        forms = pa.ipc.open_file(file).read_all()["form"]
+        found = near_duplicates(
+            bands,
+            lambda rows: forms.take(pa.array(rows)).to_pylist(),
+            similarity=quality.similarity,
+            shingle=quality.shingle,
+        )
+    drop_places(tasks, np.array(sorted(found), np.int64), "near_duplicate")
 
 
 def drop_places(tasks: Sequence[TaskRows], places: npt.NDArray[np.int64], reason: str) -> None:
