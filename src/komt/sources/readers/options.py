@@ -152,7 +152,7 @@ def _texts(values: Values, named: dict[str, Any]) -> str:
 
 def _decimals(values: Values, named: dict[str, Any]) -> str:
     for field, count in named.items():
-        with contextlib.suppress(TypeError, ValueError):
+        with contextlib.suppress(KeyError, TypeError, ValueError):
             values[field] = f"{float(values[field]):.{count}f}"
     return ""
 
