@@ -154,6 +154,7 @@ class DataPart(Part):
     over_long: Literal["shorten", "drop", "error"] = "shorten"
     quality: QualityPart = QualityPart()
     resplit: bool = False
+    beside: str = ""
 
     @field_validator("tasks", mode="before")
     @classmethod
@@ -248,7 +249,8 @@ def shipped_recipes() -> list[str]:
 def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe:
     """A shipped recipe's name or a path, with `key.sub=value` overrides (values are YAML).
 
-    Paths in `data.files` are resolved against the recipe's own folder.
+    Paths in `data.files` are resolved against the recipe's own folder; `data.beside` is that folder where it
+    has sources/*.yaml or tasks/*.yaml.
 
     Raises:
         UsageError: all mistakes at once, each with its key.
@@ -271,7 +273,17 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
         part.model_copy(update={"path": str((path.parent / Path(part.path).expanduser()).resolve())})
         for part in recipe.data.files
     )
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"files": files})})
+    data = recipe.data.model_copy(update={"files": files, "beside": _folder_beside(path, recipe.data.beside)})
+    return recipe.model_copy(update={"data": data})
+
+
+def _folder_beside(path: Path, given: str) -> str:
+    """The folder with a recipe's own sources and tasks, or ""."""
+    folder = (path.parent / Path(given).expanduser()).resolve()
+    own = any(any((folder / name).glob("*.yaml")) for name in ("sources", "tasks"))
+    if given and not own:
+        raise UsageError(f"data.beside: no sources/*.yaml and no tasks/*.yaml in {folder}", where=str(path))
+    return str(folder) if own else ""
 
 
 def parse_recipe(values: dict[str, Any], where: str) -> Recipe:

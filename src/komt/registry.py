@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Generic, TypeVar, cast
@@ -26,6 +26,7 @@ class Registry(Generic[T]):
         self._loaders: dict[str, Callable[[], T]] = {}
         self._loaded: dict[str, T] = {}
         self._origin: dict[str, str] = {}
+        self._beside: tuple[Path, ...] = ()
 
     def add(self, name: str, target: str) -> None:
         """Register `module:attribute` under a name; the module is imported on first use."""
@@ -40,6 +41,21 @@ class Registry(Generic[T]):
         """Register every `NAME.yaml` of a folder: the file's name is the key."""
         for path in sorted(folder.glob("*.yaml")):
             self._add(path.stem, lambda path=path: load(path), str(path))  # type: ignore[misc]
+
+    def set_beside(self, paths: Iterable[Path], load: Callable[[Path], T]) -> None:
+        """Register YAML files that lie beside a recipe, instead of those that lay beside the last one.
+
+        Raises:
+            KomtError: one has the name of something else that is registered.
+        """
+        self._read_entry_points()
+        for path in self._beside:
+            for known in (self._loaders, self._loaded, self._origin):
+                known.pop(path.stem, None)
+        self._beside = ()
+        for path in paths:
+            self._add(path.stem, lambda path=path: load(path), str(path))  # type: ignore[misc]
+            self._beside += (path,)
 
     def _add(self, name: str, load: Callable[[], T], origin: str) -> None:
         if name in self._loaders:

@@ -37,9 +37,18 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
 
 def load_from(args: argparse.Namespace) -> tuple[Recipe, Path]:
     """The recipe with its overrides, and the run folder."""
-    recipe = load_recipe(args.recipe, args.overrides)
+    recipe = recipe_with_own(args.recipe, args.overrides)
     check_metrics(recipe)
     return recipe, args.out or Path("runs") / recipe.name
+
+
+def recipe_with_own(name_or_path: str, overrides: list[str] | None = None) -> Recipe:
+    """A recipe with its overrides; the sources and tasks beside it are known from now on."""
+    from komt.tasks import add_folder_beside
+
+    recipe = load_recipe(name_or_path, overrides)
+    add_folder_beside(recipe.data.beside)
+    return recipe
 
 
 def check_metrics(recipe: Recipe) -> None:

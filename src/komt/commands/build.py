@@ -45,11 +45,10 @@ def main(args: argparse.Namespace) -> int:
     """Run `komt build`."""
     from rich.console import Console
 
-    from komt.commands._stages import built
+    from komt.commands._stages import built, recipe_with_own
     from komt.mix import read_examples
-    from komt.recipe import load_recipe
 
-    recipe = load_recipe(args.recipe, args.overrides)
+    recipe = recipe_with_own(args.recipe, args.overrides)
     out: Path = args.out or Path("runs") / recipe.name / "data"
     _refuse_foreign(out)
     with Console(stderr=True).status("building"):

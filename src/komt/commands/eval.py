@@ -75,10 +75,10 @@ def main(args: argparse.Namespace) -> int:
 
 def _recipe_of(model: str) -> Recipe | None:
     """The resolved recipe of a run folder."""
-    from komt.recipe import load_recipe
+    from komt.commands._stages import recipe_with_own
 
     path = Path(model).expanduser() / "recipe.yaml"
-    return load_recipe(str(path)) if path.is_file() else None
+    return recipe_with_own(str(path)) if path.is_file() else None
 
 
 def _tasks(names: str, recipe: Recipe | None) -> list[Task]:

@@ -33,7 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run `komt tasks`."""
+    """Run `komt tasks`: over the catalogue, and what lies in ./sources and ./tasks."""
+    from pathlib import Path
+
+    from komt.tasks import add_folder_beside
+
+    add_folder_beside(Path.cwd())
     actions = {"list": _list, "show": _show, "check": _check}
     return actions[args.action](args)
 

@@ -98,7 +98,7 @@ def stage_key(recipe: Recipe, version: int = VERSION) -> dict[str, Any]:
     """Everything that a build depends on: for a content-addressed stage folder."""
     chosen = training_tasks(recipe)
     tasks = {**chosen.tasks, **evaluation_tasks(recipe)}
-    data = recipe.data.model_dump(mode="json", exclude={"files", "tasks", "mixtures"})
+    data = recipe.data.model_dump(mode="json", exclude={"files", "tasks", "mixtures", "beside"})
     # Order counts: of two equal examples the first task's is kept.
     return {
         "data": data,

@@ -1,5 +1,6 @@
 """Where rows come from. ADD A SOURCE: one YAML in `catalog/` (and a reader only for a new format)."""
 
+from komt.sources.beside import add_folder_beside, own_source
 from komt.sources.read import RESPLIT, read_rows, redivided, share_of, train_missing
 from komt.sources.readers import READERS, Rejected
 from komt.sources.source import (
@@ -20,9 +21,11 @@ __all__ = [
     "Rejected",
     "Source",
     "SourceFile",
+    "add_folder_beside",
     "checked_place",
     "file_hash",
     "load_source",
+    "own_source",
     "place",
     "present",
     "read_rows",

@@ -1,6 +1,6 @@
 """What is asked. ADD A TASK: one YAML in `catalog/`."""
 
-from komt.tasks.own import load_task, own_tasks, recipe_tasks
+from komt.tasks.own import add_folder_beside, load_task, own_tasks, recipe_tasks
 from komt.tasks.render import UnusableRow, choose_template, input_text, prefaces, render
 from komt.tasks.shots import few_shot
 from komt.tasks.task import TASKS, Task, Template
@@ -10,6 +10,7 @@ __all__ = [
     "Task",
     "Template",
     "UnusableRow",
+    "add_folder_beside",
     "choose_template",
     "few_shot",
     "input_text",

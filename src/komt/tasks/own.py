@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
@@ -10,13 +11,27 @@ from pathlib import Path
 from komt.errors import DataError, UsageError, did_you_mean
 from komt.korean import nfc
 from komt.recipe import FilePart, Recipe
-from komt.sources import Source, SourceFile, file_hash
+from komt.sources import Source, SourceFile, beside, file_hash
 from komt.sources.readers import Row, auto
 from komt.tasks.jinja import only_field, reads_a_row
-from komt.tasks.task import TASKS, Task, Template
+from komt.tasks.task import TASKS, Task, Template, read_task_file
 
 _OVER_CHOICES = {"accuracy", "macro_f1"}
 _MOST_LABELS = 200
+_TASK_KEYS = re.compile(r"^(templates|like):", re.MULTILINE)
+
+
+def add_folder_beside(recipe: Path | str) -> None:
+    """Register `sources/*.yaml` and `tasks/*.yaml` in the folder of a recipe, instead of the last recipe's.
+
+    Args:
+        recipe: path of the recipe, or of its folder (`data.beside`); "" when there is none.
+
+    Raises:
+        KomtError: one has the name of a source or task that komt or a plugin has.
+    """
+    beside.add_folder_beside(recipe)
+    TASKS.set_beside(beside.yaml_beside(recipe, "tasks", _TASK_KEYS), read_task_file)
 
 
 def load_task(name: str, recipe: Recipe | None = None) -> Task:

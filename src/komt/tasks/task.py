@@ -178,6 +178,9 @@ def _with_likes(path: Path, seen: tuple[str, ...] = ()) -> dict[str, Any]:
     if not like:
         return values
     other = path.parent / f"{like}.yaml"
+    if not other.is_file():
+        # Own tasks may be like those of the catalogue.
+        other = CATALOG / f"{like}.yaml"
     if not other.is_file() or like in seen:
         raise UsageError(f"like: {like} names no other task file", where=str(path))
     return {**_with_likes(other, (*seen, like)), "name": path.stem, **values}
