@@ -260,6 +260,19 @@ def test_a_refusal_is_not_tried_again(site: Site, code: int, words: str) -> None
     assert beside() == set()
 
 
+def test_a_refused_file_does_not_keep_the_others_from_it(site: Site) -> None:
+    site.acts["/own/b.json"] = [serve(DATA)]
+    with pytest.raises(DataError, match=r"no such file .*; so for 1 more of its files") as error:
+        get(site, own("a.json", "b.json", "c.json"))
+    assert error.value.where == f"{site.url}/own/a.json"
+    assert (target().parent / "b.json").read_bytes() == DATA
+    site.acts["/own/a.json"] = [status(500)]
+    site.asked.clear()
+    with pytest.raises(DataError, match="in 3 tries"):
+        get(site, own("a.json", "c.json"))
+    assert {path for path, _ in site.asked} == {"/own/a.json"}  # the whole server may be down
+
+
 def test_a_redirect_is_followed_and_takes_no_secret_to_another_host(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,8 +52,10 @@ def main(args: argparse.Namespace) -> int:
 
 def _lines(source: Any, found: Any) -> Iterator[str]:
     for item in found.brought:
-        taken = f"{item.files:,} files in " if item.path in _zips(source) and item.files else ""
-        note = "   (--force replaces it, --add adds to it)" if item.state == "present" else ""
+        files = "1 file" if item.files == 1 else f"{item.files:,} files"
+        taken = f"{files} in " if source.imports and item.files else ""
+        cures = "--force replaces it" + (", --add adds to it" if source.imports else "")
+        note = "" if item.files or item.state != "present" else f"   ({cures})"
         yield f"{item.state:<9} {taken}{item.bytes / 1e6:,.1f} MB  {item.place}{note}"
     for split, rows in found.rows.items():
         expected = source.rows.get(split, rows)
@@ -64,15 +66,11 @@ def _lines(source: Any, found: Any) -> Iterator[str]:
     for reason, count in found.ignored.counts.most_common():
         names = found.ignored.examples[reason]
         more = ", …" if count > len(names) else ""
-        yield f"  left out {count:>8,} files, {reason}: {', '.join(names)}{more}"
+        yield f"  left out {count:>7,} × {reason}: {', '.join(names)}{more}"
     for path in found.missing:
         yield f"  still missing: {path}"
     if source.terms:
         yield f"  terms: {source.terms}"
-
-
-def _zips(source: Any) -> set[str]:
-    return {file.path for file in source.files} if source.imports else set()
 
 
 @contextlib.contextmanager
@@ -84,7 +82,8 @@ def _shown() -> Iterator[Any]:
     from komt.sources.download import Watch
     from komt.sources.fetch import Onlooker
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    done = TaskProgressColumn(text_format_no_percentage="{task.completed:,.0f}")
+    columns = (TextColumn("{task.description}"), BarColumn(), done, TimeElapsedColumn())
     with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bars:
 
         def begin(title: str) -> Watch:

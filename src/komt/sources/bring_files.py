@@ -50,7 +50,7 @@ def stage_files(source: Source, wish: Wish, room: Path, ignored: Ignored, onlook
     todo = {path: item for path, item in chosen.items() if wish.force or not here(source, path, shas[path])}
     need_space(room, sum(member.size for member in todo.values()))
     return [
-        Staged(path, _copied(member, path, shas[path], room, onlooker) if path in todo else None, 1)
+        Staged(path, _copied(member, path, room, onlooker), 1) if path in todo else Staged(path, None, 0)
         for path, member in chosen.items()
     ]
 
@@ -106,7 +106,7 @@ def _digest(member: Member, known: dict[int, str]) -> str:
     return known[id(member)]
 
 
-def _copied(member: Member, path: str, sha: str, room: Path, onlooker: Onlooker) -> Path:
+def _copied(member: Member, path: str, room: Path, onlooker: Onlooker) -> Path:
     """A copy of the member, in a folder of its own under its own name."""
     target = room / hashlib.sha256(path.encode()).hexdigest()[:16] / path.rpartition("/")[2]
     target.parent.mkdir()

@@ -17,6 +17,7 @@ from pathlib import Path
 from komt.errors import DataError
 from komt.sources.archives import PART, Skipped, decoded
 from komt.sources.bring import Ignored, Staged, Wish, need_space
+from komt.sources.download import Watch
 from komt.sources.fetch import Onlooker
 from komt.sources.patterns import by_name, split_of
 from komt.sources.source import Source, place
@@ -161,29 +162,31 @@ def _write(todo: list[Taken], room: Path, ignored: Ignored, onlooker: Onlooker) 
     for split in dict.fromkeys(item.split for item in todo):
         path = room / f"{split}.zip"
         with path.open("wb") as file:
-            with zipfile.ZipFile(file, "w", compresslevel=6) as target:
+            with zipfile.ZipFile(file, "w") as target:
                 for item in (item for item in todo if item.split == split):
                     if item.doubtful and (digest := (split, _digest(item.member))) in seen:
                         ignored.add("the same content as another file", item.name)
                     else:
                         seen |= {digest} if item.doubtful else set()
-                        _add(target, item)
+                        _add(target, item, watch, done, total)
                         counts[split] += 1
                     done += item.member.size
-                    watch(done, total)
             file.flush()
             os.fsync(file.fileno())
     return counts
 
 
-def _add(target: zipfile.ZipFile, item: Taken) -> None:
+def _add(target: zipfile.ZipFile, item: Taken, watch: Watch, done: int, total: int) -> None:
     info = zipfile.ZipInfo(item.name)  # its time is that of 1980-01-01
     info.compress_type = zipfile.ZIP_STORED if item.name.lower().endswith(_PACKED) else zipfile.ZIP_DEFLATED
     info.external_attr = 0o644 << 16
     info.create_system = 3
+    # Three times as fast as the default, and a twentieth larger; only this name sets it on every Python.
+    info._compresslevel = 1  # type: ignore[attr-defined]
     with target.open(info, "w", force_zip64=item.member.size >= _BIG_BYTES) as out:
         for chunk in chunks(item.member):
-            out.write(chunk)
+            done += out.write(chunk)
+            watch(done, total)
 
 
 def _digest(member: Member) -> str:

@@ -86,6 +86,10 @@ class Download:
         self.state.unlink(missing_ok=True)
 
 
+class Refused(DataError):
+    """The server answers, and does not give this file; it may well give others."""
+
+
 class _Again(Exception):
     """This try failed; another may succeed."""
 
@@ -294,7 +298,7 @@ def _refuse(job: Download, answer: httpx2.Response) -> None:
         404: ("the server has no such file", "it may have moved; look for it there, or use --mirror"),
     }
     what, cure = words or general.get(status, ("the server refused the file", "try --mirror"))
-    raise DataError(f"{what} (HTTP status {status})", where=url, cure=cure)
+    raise Refused(f"{what} (HTTP status {status})", where=url, cure=cure)
 
 
 def _need_space(job: Download, bytes_: int) -> None:

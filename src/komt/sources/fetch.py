@@ -11,10 +11,11 @@ from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
 from filelock import Timeout
+from httpx2 import Client
 
 from komt.errors import DataError, UsageError
 from komt.files import data_root, locked
-from komt.sources.download import Download, Patience, Watch, download, new_client
+from komt.sources.download import Download, Patience, Refused, Watch, download, new_client
 from komt.sources.readers import hub
 from komt.sources.source import Source, file_hash, place
 
@@ -61,7 +62,7 @@ def fetch(
     patience: Patience | None = None,
     onlooker: Onlooker | None = None,
 ) -> Iterator[Fetched]:
-    """Get every file of a source that is not here, one after the other.
+    """Get every file of a source that is not here, one after the other; a refused one after all others.
 
     Args:
         source: whose files.
@@ -76,26 +77,37 @@ def fetch(
     """
     patience, onlooker = patience or Patience(), onlooker or Onlooker()
     yield from _hub_folders(source, force, onlooker)
+    refused: list[Refused] = []
     with new_client(patience) as client:
         for path, sha in wanted(source).items():
-            target = place(source, path)
             if not force and (found := here(source, path, sha)):
-                yield _fetched(path, target, "present", found, sha)
+                yield _fetched(place(source, path), path, "present", found, sha)
                 continue
             refuse_unfetchable(source, mirror)
-            url = address(source, path, mirror)
-            job = Download(url, target, sha, _headers(source, mirror), _refusals(source, mirror))
-            with _alone(target, path, onlooker):
-                # Whoever held the lock may have fetched it.
-                if not force and (found := here(source, path, sha)):
-                    yield _fetched(path, target, "present", found, sha, url)
-                    continue
-                before = file_hash(target) if target.is_file() else ""
-                if force:
-                    job.forget()
-                found = download(job, client, patience, onlooker.begin(path), onlooker.tell)
-                state: State = "replaced" if before not in {"", found} else "fetched"
-                yield _fetched(path, target, state, found, sha, url)
+            url, headers = address(source, path, mirror), _headers(source, mirror)
+            job = Download(url, place(source, path), sha, headers, _refusals(source, mirror))
+            try:
+                with _alone(job.target, path, onlooker):
+                    # Whoever held the lock may have fetched it.
+                    found = "" if force else here(source, path, sha)
+                    state = "present" if found else _replace(job, force, client, patience, path, onlooker)
+                    yield _fetched(job.target, path, state, found or file_hash(job.target), sha, url)
+            except Refused as error:
+                refused.append(error)
+    if refused:
+        first, more = refused[0], f"; so for {len(refused) - 1} more of its files" if refused[1:] else ""
+        raise DataError(f"{first.what}{more}", where=first.where, cure=first.cure) from first
+
+
+def _replace(
+    job: Download, force: bool, client: Client, patience: Patience, path: str, onlooker: Onlooker
+) -> State:
+    """Download a file into its place; what was there stays until the new one is whole."""
+    before = file_hash(job.target) if job.target.is_file() else ""
+    if force:
+        job.forget()
+    found = download(job, client, patience, onlooker.begin(path), onlooker.tell)
+    return "replaced" if before not in {"", found} else "fetched"
 
 
 def _hub_folders(source: Source, force: bool, onlooker: Onlooker) -> Iterator[Fetched]:
@@ -250,5 +262,5 @@ def not_writable(folder: Path, error: OSError) -> DataError:
     )
 
 
-def _fetched(path: str, target: Path, state: State, found: str, sha: str, url: str = "") -> Fetched:
+def _fetched(target: Path, path: str, state: State, found: str, sha: str, url: str = "") -> Fetched:
     return Fetched(path, target, state, target.stat().st_size, found, bool(sha), url)
