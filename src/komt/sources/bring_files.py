@@ -13,7 +13,7 @@ from komt.sources.archives import Skipped
 from komt.sources.bring import Ignored, Staged, Wish, need_space
 from komt.sources.download import refuse_stand_in
 from komt.sources.fetch import Onlooker, here, wanted
-from komt.sources.source import Source
+from komt.sources.source import Source, place
 from komt.sources.unpack import Member, chunks, walk
 
 # So many files at most are read whole in search of a checksum.
@@ -27,6 +27,11 @@ def stage_files(source: Source, wish: Wish, room: Path, ignored: Ignored, onlook
     Raises:
         DataError: none is found; one has another checksum; two different ones have the name; no space.
     """
+    if not wanted(source):
+        raise DataError(
+            f"'{source.name}' is a folder saved by the library datasets: there are no files to import",
+            cure=f"copy the folder to {place(source, source.files[0])}, or: komt sources fetch {source.name}",
+        )
     members = []
     for path in wish.paths:
         for item in walk(path, room):

@@ -259,6 +259,7 @@ def _how_to_get(source: Source, path: str) -> str:
     if not source.repository:
         return "check the path"
     return (
-        f"get {path} from the repository {source.repository} and put it at {folder}/{path}\n"
-        f"    below KOMT_DATA (now {data_root()})"
+        f"komt sources fetch {source.name}\n"
+        f"    or get {path} from the repository {source.repository} by hand, and: komt sources import "
+        f"{source.name} PATH\n    (it lies at {folder}/{path} below KOMT_DATA then, now {data_root()})"
     )
