@@ -61,7 +61,12 @@ def main(args: argparse.Namespace) -> int:
 
 def _line(name: str, file: Any) -> str:
     checked = "checked" if file.checked else f"not checked: no SHA-256 is known (this one: {file.sha256})"
-    return f"{name}  {file.state:<8}  {file.bytes / 1e6:>9,.1f} MB  {file.place}  {checked}"
+    return f"{name}  {file.state:<8}  {size(file.bytes):>12}  {file.place}  {checked}"
+
+
+def size(bytes_: int) -> str:
+    """A number of bytes, for people."""
+    return f"{bytes_ / 1e6:,.1f} MB" if bytes_ >= 1e5 else f"{bytes_ / 1e3:,.1f} kB"
 
 
 @contextlib.contextmanager

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from komt.commands._fetch import size
+
 HELP = "take over what you downloaded: a folder, zip, tar, split archive, or single files"
 
 
@@ -56,7 +58,7 @@ def _lines(source: Any, found: Any) -> Iterator[str]:
         taken = f"{files} in " if source.imports and item.files else ""
         cures = "--force replaces it" + (", --add adds to it" if source.imports else "")
         note = "" if item.files or item.state != "present" else f"   ({cures})"
-        yield f"{item.state:<9} {taken}{item.bytes / 1e6:,.1f} MB  {item.place}{note}"
+        yield f"{item.state:<9} {taken}{size(item.bytes)}  {item.place}{note}"
     for split, rows in found.rows.items():
         expected = source.rows.get(split, rows)
         note = f"   the catalogue says {expected:,}" if expected != rows else ""
