@@ -223,6 +223,18 @@ def test_nothing_is_left_of_what_cannot_be_used(tmp_path: Path, files: Files, wo
     assert not present(packed())
 
 
+def test_raw_data_that_is_kept_out_may_be_incomplete(tmp_path: Path) -> None:
+    raw = {"1.Training/원천데이터/TS.zip.part0": b"x", "1.Training/원천데이터/TS.zip.part2": b"x"}
+    broken = {"2.Validation/원천데이터/VS.zip": b"not whole"}
+    done = take(packed(), folder(tmp_path / "down", {**LABELS, **raw, **broken}))
+    assert done.rows == {"train": 4, "dev": 1}
+    assert done.ignored.examples["kept out by !원천데이터/**"] == [
+        "1.Training/원천데이터/TS.zip",
+        "1.Training/원천데이터/법률.json",
+        "2.Validation/원천데이터/VS.zip",
+    ]
+
+
 def test_an_archive_of_another_program_is_named_where_nothing_else_is_found(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         take(packed(), folder(tmp_path / "down", {"a.7z": b"7z"}))

@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from komt.sources.patterns import by_name, split_of
+from komt.sources.patterns import by_name, kept_out, split_of
 
 AIHUB = {
     "train": ("Training*/**/*.json", "!*원천*/**"),
@@ -58,6 +58,14 @@ def test_of_two_patterns_that_begin_at_one_place_the_longer_decides() -> None:
     patterns = {"train": ("*.json",), "dev": ("*valid*.json",)}
     assert split_of("a_valid_1.json", patterns)[0] == "dev"
     assert split_of("a_train_1.json", patterns)[0] == "train"
+
+
+def test_a_folder_that_every_split_keeps_out_need_not_be_looked_into() -> None:
+    assert kept_out("097/1.Training/원천데이터/TS_1.zip", AIHUB) == "kept out by !*원천*/**"
+    assert kept_out("097/1.Training/라벨링데이터/TL_1.zip", AIHUB) == ""
+    one_sided = {"train": ("*.json", "!원천/**"), "dev": ("*.json",)}
+    assert kept_out("원천/a.zip", one_sided) == ""
+    assert kept_out("원천/a.zip", {"train": ("*.json", "!원천/*.txt")}) == ""
 
 
 def test_patterns_without_their_folders_keep_what_they_keep_out() -> None:

@@ -19,7 +19,7 @@ from komt.sources.archives import PART, Skipped, decoded
 from komt.sources.bring import Ignored, Staged, Wish, need_space
 from komt.sources.download import Watch
 from komt.sources.fetch import Onlooker
-from komt.sources.patterns import by_name, split_of
+from komt.sources.patterns import by_name, kept_out, split_of
 from komt.sources.source import Source, place
 from komt.sources.unpack import Member, chunks, walk
 
@@ -75,11 +75,13 @@ def _chosen(source: Source, wish: Wish, room: Path, ignored: Ignored, onlooker: 
         patterns = {wish.split: by_name(patterns[wish.split])}
     taken, seen = [], []
     watch = onlooker.begin("looking through")
-    for root, item in _found(wish.paths, room):
+    for root, item in _found(wish.paths, room, patterns):
         if isinstance(item, Skipped):
             ignored.add(item.reason, item.name)
             continue
         if item.archive:
+            if why := kept_out(f"{_above(root)}/{item.name}", patterns):
+                ignored.add(why, item.name)
             continue
         seen.append(item.name)
         watch(len(seen), 0)
@@ -95,7 +97,9 @@ def _chosen(source: Source, wish: Wish, room: Path, ignored: Ignored, onlooker: 
     return taken
 
 
-def _found(roots: tuple[Path, ...], room: Path) -> Iterator[tuple[Path, Member | Skipped]]:
+def _found(
+    roots: tuple[Path, ...], room: Path, patterns: dict[str, tuple[str, ...]]
+) -> Iterator[tuple[Path, Member | Skipped]]:
     done = set()
     for root in roots:
         # Of a split archive every part may have been given: all of them are one archive.
@@ -103,7 +107,10 @@ def _found(roots: tuple[Path, ...], room: Path) -> Iterator[tuple[Path, Member |
         key = (root.resolve().parent, part["whole"] if part else root.resolve().name)
         if key not in done:
             done.add(key)
-            yield from ((root, item) for item in walk(root, room))
+            above = _above(root)
+            # Raw data that is kept out is often huge, and often downloaded in part only.
+            found = walk(root, room, lambda name, above=above: not kept_out(f"{above}/{name}", patterns))  # type: ignore[misc]
+            yield from ((root, item) for item in found)
 
 
 def _above(root: Path) -> str:

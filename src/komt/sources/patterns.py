@@ -36,6 +36,19 @@ def split_of(path: str, patterns: Mapping[str, tuple[str, ...]]) -> tuple[str, s
     return found, ""
 
 
+def kept_out(folder: str, patterns: Mapping[str, tuple[str, ...]]) -> str:
+    """Why nothing below a folder (or in an archive) can belong to any split, or ""."""
+    path = unicodedata.normalize("NFC", folder).casefold() + "/-"
+    reasons = [
+        next(
+            (g for g in globs if g.startswith("!") and g.endswith("/**") and _regex(g[1:]).fullmatch(path)),
+            "",
+        )
+        for globs in patterns.values()
+    ]
+    return f"kept out by {reasons[0]}" if reasons and all(reasons) else ""
+
+
 def by_name(patterns: tuple[str, ...]) -> tuple[str, ...]:
     """The patterns without their folders, for files whose split a person has said."""
     return tuple(glob if glob.startswith("!") else glob.rpartition("/")[2] for glob in patterns)

@@ -54,12 +54,16 @@ class Member:
     archive: bool = False
 
 
-def walk(path: Path, scratch: Path) -> Iterator[Member | Skipped]:
+Enter = Callable[[str], bool]
+
+
+def walk(path: Path, scratch: Path, enter: Enter = lambda name: True) -> Iterator[Member | Skipped]:
     """Every file at or below a path, in natural order of names; an archive comes before what is in it.
 
     Args:
         path: a folder, a file, an archive, or a part of a split one (its siblings belong to it).
         scratch: folder for compressed archives inside archives; to be removed after the last read.
+        enter: whether to look into the archive of that name; one that is not may be broken or incomplete.
 
     Raises:
         DataError: nothing there; a broken, locked, incomplete or unsafe archive.
@@ -74,7 +78,7 @@ def walk(path: Path, scratch: Path) -> Iterator[Member | Skipped]:
         found = [item for item in siblings if (m := PART.fullmatch(item.name)) and m["whole"] == whole]
     else:
         found = [_on_disk(path, path.name)]
-    yield from _walk(found, "", Room(scratch), 0)
+    yield from _walk(found, "", Room(scratch), 0, enter)
 
 
 def chunks(member: Member) -> Iterator[bytes]:
@@ -107,8 +111,10 @@ def _on_disk(path: Path, name: str) -> Found:
     return found_in((Region(path, 0, path.stat().st_size),), clean(decoded(name), str(path)))
 
 
-def _walk(items: Iterable[Found], above: str, room: Room, depth: int) -> Iterator[Member | Skipped]:
-    for item in sorted(_wholes(items, above), key=lambda item: natural(item.name)):
+def _walk(
+    items: Iterable[Found], above: str, room: Room, depth: int, enter: Enter
+) -> Iterator[Member | Skipped]:
+    for item in sorted(_wholes(items, above, enter), key=lambda item: natural(item.name)):
         name, parts = above + item.name, item.name.lower().split("/")
         if _SPANNED.fullmatch(parts[-1]):
             raise DataError(
@@ -123,12 +129,13 @@ def _walk(items: Iterable[Found], above: str, room: Room, depth: int) -> Iterato
             yield Skipped(name, f"packed as .{kind}: unpack it and give the folder")
         elif parts[-1].endswith(ARCHIVE):
             yield Member(name, item.size, item.packed, item.open, archive=True)
-            yield from _inside(item, name, room, depth + 1)
+            if enter(name):
+                yield from _inside(item, name, room, depth + 1, enter)
         else:
             yield Member(name, item.size, item.packed, item.open)
 
 
-def _inside(item: Found, name: str, room: Room, depth: int) -> Iterator[Member | Skipped]:
+def _inside(item: Found, name: str, room: Room, depth: int, enter: Enter) -> Iterator[Member | Skipped]:
     if depth > _DEPTH:
         raise DataError(f"archives inside archives, more than {_DEPTH} deep", where=name)
     with explained(name):
@@ -139,10 +146,10 @@ def _inside(item: Found, name: str, room: Room, depth: int) -> Iterator[Member |
             files.append(entry)
         else:
             yield Skipped(f"{name}/{entry.name}", entry.reason)
-    yield from _walk(files, f"{name}/", room, depth)
+    yield from _walk(files, f"{name}/", room, depth, enter)
 
 
-def _wholes(items: Iterable[Found], above: str) -> Iterator[Found]:
+def _wholes(items: Iterable[Found], above: str, enter: Enter) -> Iterator[Found]:
     """The files, those of a split archive joined."""
     sets: dict[str, list[tuple[int, Found]]] = {}
     for item in items:
@@ -152,8 +159,10 @@ def _wholes(items: Iterable[Found], above: str) -> Iterator[Found]:
             yield item
     for whole, parts in sets.items():
         parts.sort(key=lambda part: part[0])
-        _refuse_gaps(above + whole, parts)
-        if missing := [item.name for _, item in parts if item.size and not item.regions]:
+        missing = [item.name for _, item in parts if item.size and not item.regions]
+        if enter(above + whole):
+            _refuse_gaps(above + whole, parts)
+        if missing and enter(above + whole):
             raise DataError(
                 "a split archive inside a compressed archive cannot be read",
                 where=above + missing[0],
