@@ -1,4 +1,4 @@
-"""Where rows come from: list the sources, show one, get its files, or read them and count rows by split.
+"""Where rows come from: list the sources, show one, get its files, count rows, or declare a file of your own.
 
 Source files are looked for below KOMT_DATA (default: KOMT_HOME/data), at FOLDER/PATH as `show` prints them.
 
@@ -8,6 +8,7 @@ Example:
   komt sources fetch korquad
   komt sources import aihub-97 ~/Downloads/097
   komt sources check sample --json
+  komt sources check my.csv > sources/my.yaml
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import argparse
 import json
 from typing import Any
 
-from komt.commands import _fetch, _import
+from komt.commands import _check, _fetch, _import
 
-_BRINGING: dict[str, Any] = {"fetch": _fetch, "import": _import}
+_MODULES: dict[str, Any] = {"check": _check, "fetch": _fetch, "import": _import}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,20 +28,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for action, text in (
         ("list", "every source: licence, origin, whether its files are here"),
         ("show", "one source: licence, citation, files and where they are looked for"),
-        ("check", "read the files that are here: rows by split, rejected rows by reason"),
     ):
         sub = actions.add_parser(action, help=text, description=text)
         if action != "list":
             sub.add_argument("name", help="a source's name, as `komt sources list` prints it")
         sub.add_argument("--json", action="store_true", help="print JSON")
-    for action, module in _BRINGING.items():
+    for action, module in _MODULES.items():
         module.add_arguments(actions.add_parser(action, help=module.HELP, description=module.HELP))
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run `komt sources`."""
-    actions = {"list": _list, "show": _show, "check": _check, "fetch": _fetch.main, "import": _import.main}
-    return actions[args.action](args)
+    """Run `komt sources`: over the catalogue, and what lies in ./sources."""
+    from pathlib import Path
+
+    from komt.sources import add_folder_beside
+
+    add_folder_beside(Path.cwd())
+    actions = {"list": _list, "show": _show, **{action: module.main for action, module in _MODULES.items()}}
+    return int(actions[args.action](args))
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -67,61 +72,37 @@ def _list(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace) -> int:
     from komt.sources import load_source, place
+    from komt.sources.source import is_here
 
     source = load_source(args.name)
     files = [
-        {**file.model_dump(), "place": str(place(source, file)), "present": place(source, file).is_file()}
+        {
+            **file.model_dump(),
+            "place": str(place(source, file)),
+            "present": all(is_here(source, file, path) for path, _ in file.paths),
+        }
         for file in source.files
     ]
     if args.json:
         print(json.dumps({**source.model_dump(mode="json"), "files": files}, ensure_ascii=False, indent=1))
         return 0
     print(f"{source.name}: {source.title}")
-    for key in ("licence", "origin", "citation", "repository"):
+    for key in ("licence", "origin", "terms", "login", "citation", "repository", "revision"):
         if value := getattr(source, key):
             print(f"  {key:<11} {value}")
+    if source.evaluation_only:
+        print(f"  {'evaluation':<11} only: never trained on")
     rows = ", ".join(f"{split} {count:,}" for split, count in source.rows.items())
     print(f"  {'rows':<11} {rows or 'not counted yet'}")
+    if source.rejected:
+        counts = (
+            f"{split} {n:,} {why}" for split, part in source.rejected.items() for why, n in part.items()
+        )
+        print(f"  {'rejected':<11} {', '.join(counts)}")
     for file in files:
         print(f"  {file['split']:<11} {'here   ' if file['present'] else 'MISSING'} {file['place']}")
+        for other in file["beside"]:
+            print(f"  {'':<11} {'beside ':<7} {other['path']}")
     if source.resplit_by:
         print(f"  {'resplit':<11} data.resplit: true redivides the evaluation set by {source.resplit_by}")
     return 0
-
-
-def _check(args: argparse.Namespace) -> int:
-    from komt.sources import load_source
-
-    source = load_source(args.name)
-    report = _count(source)
-    wrong = [split for split, rows in source.rows.items() if report["splits"].get(split, rows) != rows]
-    if args.json:
-        print(json.dumps(report, ensure_ascii=False, indent=1))
-    else:
-        print(f"{source.name}: {report['rows']:,} rows")
-        for split, rows in report["splits"].items():
-            expected = source.rows.get(split)
-            note = f"   the catalogue says {expected:,}" if split in wrong and expected is not None else ""
-            print(f"  {split:<6} {rows:>9,}{note}")
-        for reason, count in report["rejected"].items():
-            print(f"  rejected {count:>6,}  {reason}")
-    return 1 if wrong else 0
-
-
-def _count(source: Any) -> dict[str, Any]:
-    """Rows (usable or rejected) by split, of the splits whose files are here, and rejected rows by reason."""
-    from collections import Counter
-
-    from komt.sources import Rejected, checked_place, present, read_rows
-
-    splits: Counter[str] = Counter()
-    rejected: Counter[str] = Counter()
-    if not present(source):
-        checked_place(source, source.files[0])
-    for split in source.splits:
-        if present(source, split):
-            for row in read_rows(source, split):
-                splits[split] += 1
-                if isinstance(row, Rejected):
-                    rejected[row.reason] += 1
-    return {"rows": sum(splits.values()), "splits": dict(splits), "rejected": dict(rejected)}

@@ -50,7 +50,7 @@ def yaml_beside(recipe: Path | str, folder: str, keys: re.Pattern[str]) -> Itera
 
 def _beside(file: SourceFile, folder: Path, fetched: bool) -> SourceFile:
     def at(path: str) -> str:
-        spot = folder / Path(path).expanduser()
+        spot = (folder / Path(path).expanduser()).resolve()
         return path if fetched and not spot.exists() else str(spot)
 
     # The beside of an archive names its members.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +128,16 @@ def _side(source: Source, values: dict[str, Any]) -> str:
 def _own_side(source: Source, values: dict[str, Any], held: frozenset[float]) -> str:
     if source.hold_out_by:
         # The salt names no source: a sentence that stands in two of them falls on one side in both.
-        inside = share_of([_HOLD_OUT_SALT, values.get(source.hold_out_by)]) < source.hold_out
-    else:
-        inside = share_of([_HOLD_OUT_SALT, values]) in held
-    return "test" if inside else "train"
+        value = values.get(source.hold_out_by)
+        share = _share_of_text(value) if type(value) is str else share_of([_HOLD_OUT_SALT, value])
+        return "test" if share < source.hold_out else "train"
+    return "test" if share_of([_HOLD_OUT_SALT, values]) in held else "train"
+
+
+def _share_of_text(text: str) -> float:
+    """`share_of([_HOLD_OUT_SALT, text])`, several times faster: it is asked for every row."""
+    digest = hashlib.sha256(f'["{_HOLD_OUT_SALT}", {encode_basestring(text)}]'.encode()).digest()
+    return (int.from_bytes(digest[:7], "big") >> 4) / float(16**13)
 
 
 def _held(source: Source) -> frozenset[float]:

@@ -111,9 +111,8 @@ def streamed(content: Content, encoding: str, prefix: str, name: str = "item {}"
     codec = encoding or content.encoding() or "utf-8"
     number = first
     with content.named(), closing(content.open()) as stream:
-        source = stream if codec == "utf-8" else _AsUtf8(stream, codec)
         try:
-            for value in ijson.items(source, prefix, use_float=True):
+            for value in ijson.items(utf8(stream, codec), prefix, use_float=True):
                 yield f"{content.label}, {name.format(number)}", value
                 number += 1
         except ijson.JSONError as error:
@@ -124,6 +123,11 @@ def streamed(content: Content, encoding: str, prefix: str, name: str = "item {}"
             ) from error
         except UnicodeDecodeError as error:
             raise content.undecodable(codec) from error
+
+
+def utf8(stream: Any, codec: str) -> Any:
+    """A stream as UTF-8 bytes."""
+    return stream if codec == "utf-8" else _AsUtf8(stream, codec)
 
 
 class _AsUtf8:
