@@ -6,15 +6,20 @@ download: content}, for tests that look at one shape.
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import aihub_qa_files
 import aihub_summary_files
 import aihub_talk_files
 import kisti_files
 from aihub_texts import Files
+
+from komt.sources import Rejected, load_source, read_rows
+from komt.sources.readers import READERS, Row
 
 SETS: dict[str, Callable[[], Files]] = {
     name.replace("_", "-"): function
@@ -39,3 +44,22 @@ def write_all(root: Path) -> None:
     for name in SETS:
         for split in ("train", "dev"):
             write_set(root, name, split)
+
+
+def rows_of(name: str) -> list[dict[str, Any] | Rejected]:
+    """All rows of a set's train file."""
+    source = load_source(name)
+    held = list(read_rows(source, "test")) if source.hold_out else []
+    return [*read_rows(source, "train"), *held]
+
+
+def read(name: str, path: Path, value: Any, **options: Any) -> list[Row | Rejected]:
+    """What a reader makes of a JSON value."""
+    path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+    reader = READERS.get(name)
+    return list(reader.read(path, reader.options.model_validate(options)))
+
+
+def values(items: list[Row | Rejected]) -> list[dict[str, Any]]:
+    assert not [item for item in items if isinstance(item, Rejected)]
+    return [item.values for item in items if isinstance(item, Row)]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from komt.sources.readers import Content, Reader, ReaderOptions, Rejected, Row, row_or_rejected, short_hash
-from komt.sources.readers.json_objects import json_objects, texts
+from komt.sources.readers.json_objects import json_objects, objects_in, texts
 
 
 class Options(ReaderOptions):
@@ -27,9 +27,8 @@ def read(content: Content, options: Options) -> Iterator[Row | Rejected]:
             yield found
             continue
         where, item = found
-        asked = item["taskinfo"]
-        for number, task in enumerate(asked if isinstance(asked, list) else [asked], start=1):
-            yield _instruction(task if isinstance(task, dict) else {}, f"{where}.{number}")
+        for number, task in enumerate(objects_in(item["taskinfo"]), start=1):
+            yield _instruction(task, f"{where}.{number}")
 
 
 def _instruction(task: dict[str, Any], where: str) -> Row | Rejected:

@@ -7,7 +7,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from komt.sources.readers import Content, Reader, ReaderOptions, Rejected, Row, row_or_rejected, short_hash
-from komt.sources.readers.json_objects import json_objects, part, texts
+from komt.sources.readers.json_objects import json_objects, objects_in, part, texts
 
 
 class Options(ReaderOptions):
@@ -32,10 +32,9 @@ def read(content: Content, options: Options) -> Iterator[Row | Rejected]:
 
 def _dialogue(where: str, item: dict[str, Any]) -> Row | Rejected:
     body = item["body"]
-    spoken = body if isinstance(body, list) else part(body, "dialogue") or []
     turns: list[dict[str, str]] = []
     names: dict[str, str] = {}
-    for utterance in spoken:
+    for utterance in objects_in(body if isinstance(body, list) else part(body, "dialogue")):
         said = " ".join(texts(part(utterance, "utterance")))
         if said:
             speaker = str(part(utterance, "participantID"))

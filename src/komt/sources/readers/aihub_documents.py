@@ -47,7 +47,8 @@ def _document(where: str, item: dict[str, Any]) -> Row | Rejected:
     paragraphs = _paragraphs(item.get("text", item.get("article_original")))
     sentences = [sentence for paragraph in paragraphs for sentence in paragraph]
     context = "\n".join(" ".join(text for _, text in paragraph) for paragraph in paragraphs)
-    wanted = {index for index in item.get("extractive") or [] if isinstance(index, int)}
+    marked = item.get("extractive")
+    wanted = {index for index in marked if isinstance(index, int)} if isinstance(marked, list) else set()
     summaries = texts(item.get("abstractive"))
     values = {
         "id": str(item.get("id") or ""),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from komt.sources.readers import Content, Reader, ReaderOptions, Rejected, Row, row_or_rejected
-from komt.sources.readers.json_objects import json_objects, part, texts
+from komt.sources.readers.json_objects import json_objects, objects_in, part, texts
 
 # Codes and names as sets of this publisher write them.
 _LANGUAGES = {
@@ -48,7 +48,7 @@ def read(content: Content, options: Options) -> Iterator[Row | Rejected]:
             continue
         where, item = found
         languages = [_language(part(item, "meta", f"{side}_language")) for side in ("source", "target")]
-        for number, sentence in enumerate(item["sents"] or [], start=1):
+        for number, sentence in enumerate(objects_in(item["sents"]), start=1):
             yield _pair(sentence, languages, f"{where}.{number}")
 
 

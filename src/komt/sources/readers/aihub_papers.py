@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from komt.sources.readers import Content, Reader, ReaderOptions, Rejected, Row, row_or_rejected, short_hash
-from komt.sources.readers.json_objects import json_objects, texts
+from komt.sources.readers.json_objects import json_objects, objects_in, texts
 
 # The typo is the publisher's; later files may mend it.
 _ORIGINALS = ("orginal_text", "original_text")
@@ -45,8 +45,7 @@ def _summaries(where: str, item: dict[str, Any]) -> Iterator[Row | Rejected]:
     base = {name: "; ".join(texts(item.get(key))) for name, key in names.items()}
     document = str(item.get("doc_id") or "")
     for part in ("entire", "section"):
-        pairs = item.get(f"summary_{part}") or []
-        for number, pair in enumerate([pairs] if isinstance(pairs, dict) else pairs, start=1):
+        for number, pair in enumerate(objects_in(item.get(f"summary_{part}")), start=1):
             context = "\n".join(texts(next((pair[key] for key in _ORIGINALS if key in pair), "")))
             summary = "\n".join(texts(pair.get("summary_text")))
             values = {

@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from typing import Any
 
 from komt.sources.readers import Content, Reader, ReaderOptions, Rejected, Row, clean
-from komt.sources.readers.json_objects import json_objects, part, texts
+from komt.sources.readers.json_objects import json_objects, objects_in, part, texts
 from komt.sources.readers.passages import Passage, Question, question_row
 
 
@@ -43,19 +43,13 @@ def read(content: Content, options: Options) -> Iterator[Row | Rejected]:
             yield found
             continue
         where, document = found
-        for p, paragraph in enumerate(_objects(document["paragraphs"])):
+        for p, paragraph in enumerate(objects_in(document["paragraphs"])):
             passage = _passage(document, paragraph)
-            for q, item in enumerate(_objects(paragraph.get("qas"))):
+            for q, item in enumerate(objects_in(paragraph.get("qas"))):
                 question = _question(item, none)
                 yield question_row(
                     passage, question, f"{where}.{p + 1}.{q + 1}", spans_only=options.spans_only
                 )
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    """The objects of a list; one object alone counts as such a list."""
-    items = value if isinstance(value, list) else [value]
-    return [item for item in items if isinstance(item, dict)]
 
 
 def _passage(document: dict[str, Any], paragraph: dict[str, Any]) -> Passage:
@@ -86,7 +80,7 @@ def _question(item: dict[str, Any], none: bool) -> Question:
 
 
 def _answers(noted: Any) -> list[dict[str, Any]]:
-    return [{"text": noted}] if isinstance(noted, str) else _objects(noted)
+    return [{"text": noted}] if isinstance(noted, str) else objects_in(noted)
 
 
 READER = Reader(Options, read)

@@ -7,7 +7,7 @@ from typing import Any
 
 from komt.files import hash_of
 from komt.sources.readers import Content, Reader, ReaderOptions, Rejected, Row, clean
-from komt.sources.readers.json_objects import json_objects, part, texts
+from komt.sources.readers.json_objects import json_objects, objects_in, part, texts
 from komt.sources.readers.passages import Passage, Question, question_row
 
 
@@ -32,9 +32,9 @@ def read(content: Content, options: Options) -> Iterator[Row | Rejected]:
         where, item = found
         document = item.get("dataset", item)
         title, title_en = (clean(part(document, "doc_title", key) or "") for key in ("kor", "eng"))
-        for c, info in enumerate(part(document, "context_info") or []):
+        for c, info in enumerate(objects_in(part(document, "context_info"))):
             passage = Passage(str(info.get("context") or ""), {"title": title, "title_en": title_en})
-            for q, asked in enumerate(info.get("qas") or []):
+            for q, asked in enumerate(objects_in(info.get("qas"))):
                 yield from _wordings(passage, asked, f"{where}.{c + 1}.{q + 1}")
 
 

@@ -31,15 +31,17 @@ def json_objects(
         encoding: when it is not recognised.
 
     Raises:
-        DataError: broken JSON, with file and place; or the first object has none of the keys: another file.
+        DataError: broken JSON, with file and place; or the first of several objects has none of the keys.
     """
-    for number, (where, item) in enumerate(_items(content, lists, encoding)):
+    items = _items(content, lists, encoding)
+    for number, (where, item) in enumerate(items):
         if isinstance(item, dict) and any(key in item for key in needs):
             yield where, item
-        elif number:
-            yield Rejected("other_shape", where, item if isinstance(item, dict) else {"value": item})
-        else:
+            continue
+        # A stray file among thousands of one object each is passed over; a list of others is another set.
+        if not number and next(items, None) is not None:
             raise _other_file(content, item, needs)
+        yield Rejected("other_shape", where, item if isinstance(item, dict) else {"value": item})
 
 
 def texts(value: Any) -> list[str]:
@@ -47,6 +49,12 @@ def texts(value: Any) -> list[str]:
     if isinstance(value, list):
         return [text for item in value for text in texts(item)]
     return [text] if isinstance(value, str) and (text := clean(value)) else []
+
+
+def objects_in(value: Any) -> list[Object]:
+    """The objects of a list; one object alone counts as such a list, anything else is left out."""
+    items = value if isinstance(value, list) else [value]
+    return [item for item in items if isinstance(item, dict)]
 
 
 def part(value: Any, *keys: str) -> Any:
@@ -58,9 +66,11 @@ def part(value: Any, *keys: str) -> Any:
 
 def _items(content: Content, lists: Sequence[str], encoding: str) -> Iterator[tuple[str, Any]]:
     if content.big:
+        encoding = encoding or content.encoding() or "utf-8"
         path = _path_to_items(content, lists, encoding)
-        # One object that ends before a list was found: others follow it, each on its line.
-        yield from streamed(content, encoding, path, "item {}") if path else objects(content, encoding)
+        yield from (
+            streamed(content, encoding, path, "item {}") if path else _one_after_the_other(content, encoding)
+        )
         return
     try:
         whole = load_json(content, encoding)
@@ -79,15 +89,37 @@ def _unwrapped(whole: Any, lists: Sequence[str]) -> Iterator[Any]:
         yield from item[key] if key else [item]
 
 
-def _path_to_items(content: Content, lists: Sequence[str], encoding: str) -> str:
-    """Where the items of a big file stand, as ijson has it: `item`, `data.item`, `item.data.item`, or ""."""
+def _one_after_the_other(content: Content, encoding: str) -> Iterator[tuple[str, Any]]:
+    """Objects that stand in a big file without a list around them, as JSON Lines have them."""
     import ijson
 
-    codec = encoding or content.encoding() or "utf-8"
+    number = 0
     with closing(content.open()) as stream:
-        source = stream if codec == "utf-8" else codecs.EncodedFile(stream, "utf-8", codec)
         try:
-            for prefix, event, _ in ijson.parse(source, use_float=True):
+            for item in ijson.items(_utf8(stream, encoding), "", multiple_values=True, use_float=True):
+                number += 1
+                yield f"{content.label}, item {number}", item
+        except ijson.JSONError as error:
+            raise DataError(
+                f"broken JSON: {str(error).strip().splitlines()[0]}",
+                where=f"{content}, in or after item {number}",
+                cure="the file may be cut off: get it again",
+            ) from error
+        except UnicodeDecodeError as error:
+            raise content.undecodable(encoding) from error
+
+
+def _utf8(stream: Any, encoding: str) -> Any:
+    return stream if encoding == "utf-8" else codecs.EncodedFile(stream, "utf-8", encoding)
+
+
+def _path_to_items(content: Content, lists: Sequence[str], encoding: str) -> str:
+    """Where a big file's items stand, as ijson has it: `item`, `data.item`, `item.data.item`; "": no list."""
+    import ijson
+
+    with closing(content.open()) as stream:
+        try:
+            for prefix, event, _ in ijson.parse(_utf8(stream, encoding), use_float=True):
                 parent, _, key = prefix.rpartition(".")
                 if event == "start_array" and key in lists and parent in ("", "item"):
                     return f"{prefix}.item"

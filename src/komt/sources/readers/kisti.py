@@ -16,7 +16,7 @@ from komt.sources.readers import (
     row_or_rejected,
     short_hash,
 )
-from komt.sources.readers.json_objects import json_objects, part, texts
+from komt.sources.readers.json_objects import json_objects, objects_in, part, texts
 from komt.sources.readers.passages import Passage, Question, question_row
 
 TAGS = {
@@ -51,12 +51,15 @@ def read_questions(content: Content, options: Options) -> Iterator[Row | Rejecte
         passage = Passage(
             "\n".join(texts(paper.get("context"))), {"title": clean(title) if isinstance(title, str) else ""}
         )
-        for number, asked in enumerate(paper["qas"] or [], start=1):
-            answer = asked.get("answer") or {}
+        for number, asked in enumerate(objects_in(paper["qas"]), start=1):
             question = Question(
                 id=str(asked.get("id") or asked.get("question_id") or ""),
                 text=" ".join(texts(asked.get("question"))),
-                answers=[(text, answer.get("answer_start")) for text in texts(answer.get("answer_text"))],
+                answers=[
+                    (text, answer.get("answer_start"))
+                    for answer in objects_in(asked.get("answer"))
+                    for text in texts(answer.get("answer_text"))
+                ],
                 extra={"level": str(asked.get("level") or "")},
             )
             yield question_row(passage, question, f"{where}.{number}", spans_only=True)
@@ -79,8 +82,7 @@ def read_papers(content: Content, options: Options) -> Iterator[Row | Rejected]:
 def _paper(where: str, item: dict[str, Any]) -> Row | Rejected:
     sections = [
         (" ".join(texts(section.get("section"))), "\n".join(texts(section.get("text"))))
-        for section in item.get("body_text") or []
-        if isinstance(section, dict)
+        for section in objects_in(item.get("body_text"))
     ]
     values: dict[str, Any] = {
         **{
