@@ -79,6 +79,12 @@ class SourcePart(Part):
     cap: Count
 
 
+class MixturePart(Part):
+    """The most examples that all tasks of a mixture give together."""
+
+    cap: Count | None = None
+
+
 class FilePart(Part):
     """Own data, inline: a table whose columns fill the two templates."""
 
@@ -141,7 +147,7 @@ class DataPart(Part):
     """
 
     tasks: dict[str, TaskPart] = {}
-    mixtures: tuple[str, ...] = ()
+    mixtures: dict[str, MixturePart] = {}
     files: tuple[FilePart, ...] = ()
     hold_out: tuple[str, ...] = ()
     origins: tuple[Literal["native", "translated", "generated"], ...] = ("native", "translated", "generated")
@@ -156,7 +162,7 @@ class DataPart(Part):
     resplit: bool = False
     beside: str = ""
 
-    @field_validator("tasks", mode="before")
+    @field_validator("tasks", "mixtures", mode="before")
     @classmethod
     def _empty_means_all(cls, value: Any) -> Any:
         if isinstance(value, list):

@@ -141,7 +141,9 @@ def _assemble(work: _Build, out: Path, note: Note) -> Manifest:
     """Fill the folder with the data files, and return the manifest."""
     note("comparing examples")
     rows = [load_rows(rendered) for rendered in work.train.values()]
-    select(rows, list(work.held.values()), work.chosen.parts, work.recipe.data, work.engine, work.scratch)
+    conflicts = select(
+        rows, list(work.held.values()), work.chosen, work.recipe.data, work.engine, work.scratch
+    )
     if not any((item.code == 0).any() for item in rows):
         raise _nothing_left(rows, {})
     note("putting the mixture in order")
@@ -155,7 +157,10 @@ def _assemble(work: _Build, out: Path, note: Note) -> Manifest:
     merge(every, out / "evaluate.parquet", SCHEMA)
     merge([beside(part, "prints") for part in train], out / "fingerprints.parquet", FINGERPRINTS)
     merge(list(_reject_files(work, train, every)), out / "rejects.parquet", REJECTS)
-    return _manifest(work, rows, train, held)
+    manifest = _manifest(work, rows, train, held)
+    for name, count in conflicts.items():
+        manifest.tasks[name].conflicts = count
+    return manifest
 
 
 def _train_parts(work: _Build, rows: list[TaskRows]) -> list[Path]:

@@ -109,7 +109,7 @@ class EvaluationIndex:
 
 @dataclass(frozen=True)
 class _Table:
-    """Sorted keys with their owners, and a bit for each possible low end of a key: most look-ups stop there."""
+    """Sorted keys with their owners, and a bit for each low end of a key: most look-ups stop there."""
 
     keys: Hashes
     owners: npt.NDArray[np.int32]

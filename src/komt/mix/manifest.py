@@ -28,6 +28,7 @@ class TaskCounts(BaseModel):
     Attributes:
         splits: examples in the data, by split; templates: training examples by phrasing.
         rejected: stage -> reason -> number; cleaned: what was mended -> number of rows.
+        conflicts: inputs that are given several labels.
         evaluation: the evaluation rows, or None where the source has none here.
     """
 
@@ -43,6 +44,7 @@ class TaskCounts(BaseModel):
     kinds: dict[str, int] = Field(default_factory=dict)
     rejected: dict[str, dict[str, int]] = Field(default_factory=dict)
     cleaned: dict[str, int] = Field(default_factory=dict)
+    conflicts: int = 0
     evaluation: Evaluation | None = None
 
 

@@ -23,29 +23,44 @@ class Size:
 
 
 def task_sizes(
-    available: Mapping[str, int], sources: Mapping[str, str], tasks: Mapping[str, TaskPart], data: DataPart
+    available: Mapping[str, int],
+    sources: Mapping[str, str],
+    tasks: Mapping[str, TaskPart],
+    data: DataPart,
+    mixtures: Mapping[str, str] | None = None,
 ) -> dict[str, Size]:
     """Sizes of the tasks.
 
-    Each task's own rate, cap and count come first, then the caps of the sources, whose tasks share them in
-    proportion, then `data.mixing`. No task gives more than it has.
+    Each task's own rate, cap and count come first, then the caps of the sources and of the mixtures, whose
+    tasks share them in proportion, then `data.mixing`. No task gives more than it has.
 
     Args:
         available: usable examples by task.
         sources: source by task.
         tasks: settings by task; a task without any gives all it has.
-        data: caps of sources, and mixing.
+        data: caps of sources and mixtures, and mixing.
+        mixtures: mixture by task, of those that the recipe names.
     """
     sizes = {name: _own_size(count, tasks.get(name, TaskPart())) for name, count in available.items()}
     for source in dict.fromkeys(sources[name] for name in sizes):
-        members = [name for name in sizes if sources[name] == source]
         part = data.sources.get(source)
-        cap = part.cap if part else data.source_cap
-        total = sum(sizes[name].examples for name in members)
-        if cap is not None and total > cap:
-            shares = _whole([cap * sizes[name].examples / total for name in members], cap)
-            sizes |= {name: Size(share, "source_cap") for name, share in zip(members, shares, strict=True)}
+        members = [name for name in sizes if sources[name] == source]
+        sizes |= _shared_cap(sizes, members, part.cap if part else data.source_cap, "source_cap")
+    for mixture, mixture_part in data.mixtures.items():
+        members = [name for name in sizes if mixtures and mixtures.get(name) == mixture]
+        sizes |= _shared_cap(sizes, members, mixture_part.cap, "mixture_cap")
     return _mixed(sizes, tasks, data.mixing) if data.mixing else sizes
+
+
+def _shared_cap(
+    sizes: Mapping[str, Size], members: list[str], cap: int | None, reason: str
+) -> dict[str, Size]:
+    """The sizes of some tasks that together exceed a cap, in proportion."""
+    total = sum(sizes[name].examples for name in members)
+    if cap is None or total <= cap:
+        return {}
+    shares = _whole([cap * sizes[name].examples / total for name in members], cap)
+    return {name: Size(share, reason) for name, share in zip(members, shares, strict=True)}
 
 
 def _own_size(available: int, part: TaskPart) -> Size:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from komt.errors import DataError, UsageError, did_you_mean
+from komt.mix.filters import source_reason
 from komt.recipe import Part, Recipe, TaskPart, Words, parse_part
 from komt.registry import Registry
 from komt.sources import Source, present, redivided, train_missing
@@ -61,12 +62,14 @@ class Chosen:
 
     Attributes:
         tasks, parts: the tasks and their settings, by name, in the recipe's order.
-        held_out: task -> the family that is held out, or the origin that is not wanted.
+        mixtures: task -> the mixture that the recipe takes it from.
+        held_out: task -> the family that is held out, or the origin or licence that is not wanted.
         absent: task -> why its rows are not here (`data.missing: skip`).
     """
 
     tasks: dict[str, Task] = field(default_factory=dict)
     parts: dict[str, TaskPart] = field(default_factory=dict)
+    mixtures: dict[str, str] = field(default_factory=dict)
     held_out: dict[str, str] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
 
@@ -93,14 +96,17 @@ def training_tasks(recipe: Recipe) -> Chosen:
         source = task.rows_from
         if task.family in data.hold_out:
             chosen.held_out[name] = f"family {task.family}"
-        elif source.origin not in data.origins:
-            chosen.held_out[name] = f"origin {source.origin}"
+        elif reason := source_reason(source.licence, source.origin, data.quality, data.origins):
+            chosen.held_out[name] = f"{reason} {source.origin if reason == 'origin' else source.licence}"
         elif not _can_train(source, data.resplit):
             missing[name] = train_missing(source)
         else:
             chosen.tasks[name], chosen.parts[name] = task, part
     if missing and data.missing == "error":
         raise _all_missing(missing)
+    for mixture, name, _ in _of_mixtures(recipe):
+        if name in chosen.tasks:
+            chosen.mixtures.setdefault(name, mixture)
     chosen.absent = {name: error.what for name, error in missing.items()}
     return chosen
 
@@ -113,10 +119,15 @@ def evaluation_tasks(recipe: Recipe) -> dict[str, Task]:
 def _named(recipe: Recipe) -> dict[str, TaskPart]:
     """Every task that the recipe names, with its settings; its own come over those of a mixture."""
     parts: dict[str, TaskPart] = {}
+    for _, name, part in _of_mixtures(recipe):
+        parts.setdefault(name, part)
+    return {**parts, **recipe.data.tasks, **{name: TaskPart() for name in own_tasks(recipe)}}
+
+
+def _of_mixtures(recipe: Recipe) -> Iterator[tuple[str, str, TaskPart]]:
     for mixture in recipe.data.mixtures:
         for name, part in tasks_of(mixture):
-            parts.setdefault(name, part)
-    return {**parts, **recipe.data.tasks, **{name: TaskPart() for name in own_tasks(recipe)}}
+            yield mixture, name, part
 
 
 def tasks_of(mixture: str, inside: tuple[str, ...] = ()) -> Iterator[tuple[str, TaskPart]]:

@@ -12,6 +12,7 @@ REASONS = (
     ("mixture", "cap"),
     ("mixture", "count"),
     ("mixture", "source_cap"),
+    ("mixture", "mixture_cap"),
     ("mixture", "mixing"),
 )
 CODES = {reason: code for code, (_, reason) in enumerate(REASONS)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from komt.example import Example, examples_table
 from komt.mix.duplicates import hashes, normal_form, words_of_all
+from komt.mix.filters import Checked, check
 from komt.mix.minhash import BANDS, band_hashes
 from komt.mix.parts import write_part
 from komt.recipe import QualityPart
@@ -88,9 +89,54 @@ def _render(work: Work, rows: Sequence[Row | Rejected]) -> _Made:
         except UnusableRow as error:
             made.rejects.append(_reject(work, "filter", error.reason, str(row["id"]), row))
             continue
+        asked = input_text(task, row)
+        if work.quality:
+            checked = _check(example, asked, work.quality)
+            for what in checked.cleanings:
+                made.cleaned[what] = made.cleaned.get(what, 0) + 1
+            if checked.reason:
+                made.rejects.append(_reject(work, "filter", checked.reason, str(row["id"]), row))
+                continue
+            example = _mended(example, checked)
         made.examples.append(example)
-        made.inputs.append(input_text(task, row))
+        made.inputs.append(asked)
     return made
+
+
+def _check(example: Example, asked: str, quality: QualityPart) -> Checked:
+    """What the filters say of an example; the places that it points to go along."""
+    places: list[tuple[int, int]] = []
+    if at := example.evidence:
+        places += [(at.message, at.start), (at.message, at.end)]
+    if span := example.metadata.get("passage"):
+        places += [(span[0], span[1]), (span[0], span[2])]
+    return check(
+        [message.content for message in example.messages],
+        example.family,
+        example.kind,
+        bool(example.choices),
+        quality,
+        asked=asked,
+        others=example.references,
+        places=places,
+    )
+
+
+def _mended(example: Example, checked: Checked) -> Example:
+    if not checked.cleanings:
+        return example
+    messages = tuple(
+        replace(message, content=text) for message, text in zip(example.messages, checked.texts, strict=True)
+    )
+    places = list(checked.places)
+    evidence, metadata = example.evidence, dict(example.metadata)
+    if evidence:
+        (_, start), (_, end) = places[:2]
+        evidence, places = replace(evidence, start=start, end=end), places[2:]
+    if "passage" in metadata:
+        metadata["passage"] = [metadata["passage"][0], places[0][1], places[1][1]]
+    references = tuple(dict.fromkeys(checked.others))
+    return replace(example, messages=messages, references=references, evidence=evidence, metadata=metadata)
 
 
 def _reject(work: Work, stage: str, reason: str, where: str, row: Row) -> dict[str, str]:
@@ -141,7 +187,7 @@ def _table(made: _Made, work: Work) -> pa.Table:
 def _near_columns(
     examples: Sequence[Example], forms: Sequence[str], answers: Sequence[str], quality: QualityPart
 ) -> dict[str, pa.Array]:
-    """What near-duplicates are found by: what is asked, and an answer that is no choice; equal choices only."""
+    """What near-duplicates are found by: what is asked, an answer that is no choice; equal choices only."""
     near, scopes = [], []
     for example, form, answer in zip(examples, forms, answers, strict=True):
         choice = example.answer_index is not None

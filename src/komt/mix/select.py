@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from komt.mix.contamination import EvaluationIndex
+from komt.mix.duplicates import find_conflicts
 from komt.mix.engine import Engine
 from komt.mix.minhash import BANDS, near_duplicates
 from komt.mix.mixture import choose, mixed_hash, task_sizes
+from komt.mix.named import Chosen
 from komt.mix.reasons import CODES, REASONS
 from komt.mix.stages import Rendered
-from komt.recipe import DataPart, QualityPart, TaskPart
+from komt.recipe import DataPart, QualityPart
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -76,28 +82,35 @@ def load_rows(rendered: Rendered) -> TaskRows:
 def select(
     tasks: Sequence[TaskRows],
     held: Sequence[Rendered],
-    parts: Mapping[str, TaskPart],
+    chosen: Chosen,
     data: DataPart,
     engine: Engine,
     scratch: Path,
-) -> None:
+) -> dict[str, int]:
     """Set what becomes of every row: nothing of the evaluation, no duplicates, then the wished sizes.
 
     Args:
         tasks: training rows, in the order of the recipe: of equal rows the first is kept.
         held: the evaluation splits of all tasks.
-        parts: each task's settings.
+        chosen: each task's settings and mixture.
         data: the recipe's.
         engine: where texts are compared.
         scratch: folder for what is too large for memory.
+
+    Returns:
+        How many inputs of each task are given several labels.
     """
-    drop_evaluation(tasks, _asked(held))
+    if data.quality.contamination == "drop":
+        drop_evaluation(tasks, _asked(held))
+        drop_holding(tasks, held, data.quality.ngram, engine, scratch)
+    conflicts = drop_conflicts(tasks, data.quality.conflicts)
     if data.quality.duplicates != "keep":
         drop_duplicates(tasks)
     if data.quality.duplicates == "near":
         drop_near(tasks, data.quality, scratch)
     thin_kinds(tasks, data.kinds)
-    mix(tasks, parts, data)
+    mix(tasks, chosen, data)
+    return conflicts
 
 
 def _asked(held: Sequence[Rendered]) -> Hashes:
@@ -111,6 +124,74 @@ def drop_evaluation(tasks: Sequence[TaskRows], evaluation: Hashes) -> None:
     """Take out what asks exactly what an evaluation row of any task asks."""
     for rows in tasks:
         rows.drop(np.flatnonzero(np.isin(rows.asked, evaluation)), "in_evaluation")
+
+
+@dataclass(frozen=True, slots=True)
+class _Searched:
+    """A part whose rows are searched for evaluation rows, and the file of their index."""
+
+    part: Path
+    index: Path
+
+
+def drop_holding(
+    tasks: Sequence[TaskRows], held: Sequence[Rendered], ngram: int, engine: Engine, scratch: Path
+) -> None:
+    """Take out what holds an evaluation row of any task: a run of its words, or all of a short one."""
+    index = scratch / "evaluation.pickle"
+    index.write_bytes(pickle.dumps(EvaluationIndex.build(_evaluation_rows(held), ngram)))
+    jobs = [_Searched(part, index) for rows in tasks for part in rows.rendered.parts]
+    found = engine.map(_holding, jobs)
+    for rows in tasks:
+        start = 0
+        for size in rows.sizes:
+            rows.drop(next(found) + start, "in_evaluation")
+            start += size
+
+
+def _evaluation_rows(held: Sequence[Rendered]) -> Iterator[tuple[str, str, str]]:
+    for rendered in held:
+        for part in rendered.parts:
+            table = pq.read_table(part, columns=["id", "group", "input"])
+            texts = _with_group(table)
+            for name, text in zip(table["id"].to_pylist(), texts, strict=True):
+                yield rendered.work.task.name, name, text
+
+
+def _with_group(table: pa.Table) -> list[str]:
+    """What is asked, after the id of its passage: the same words about another passage ask something else."""
+    pairs = zip(table["group"].to_pylist(), table["input"].to_pylist(), strict=True)
+    return [f"{group} {text}" if group else text for group, text in pairs]
+
+
+def _holding(job: _Searched) -> npt.NDArray[np.int64]:
+    """Places of the rows of a part that hold an evaluation row."""
+    table = pq.read_table(job.part, columns=["group", "input"])
+    found = _index(job.index).find_all(_with_group(table))
+    return np.fromiter(found, np.int64, len(found))
+
+
+@lru_cache(maxsize=1)
+def _index(path: Path) -> EvaluationIndex:
+    # Written by this build in its own folder a moment ago.
+    index: EvaluationIndex = pickle.loads(path.read_bytes())
+    return index
+
+
+def drop_conflicts(
+    tasks: Sequence[TaskRows], policy: Literal["report", "drop", "majority"]
+) -> dict[str, int]:
+    """Inputs of each task that are given several labels; what the policy leaves out is taken out."""
+    counts = {}
+    for rows in tasks:
+        if rows.rendered.work.task.has_choices:
+            alive = np.flatnonzero(rows.code == 0)
+            # Rows that ask the same and are told the same share `told`, so it stands for the label.
+            found = find_conflicts(rows.asked[alive], rows.told[alive])
+            rows.drop(alive[found.dropped(policy)], "conflict")
+            if found.inputs:
+                counts[rows.name] = found.inputs
+    return counts
 
 
 def drop_duplicates(tasks: Sequence[TaskRows]) -> None:
@@ -168,11 +249,11 @@ def thin_kinds(tasks: Sequence[TaskRows], kinds: Mapping[str, float]) -> None:
             rows.drop(np.flatnonzero((rows.kinds == kind) & (point >= rate)), "kind")
 
 
-def mix(tasks: Sequence[TaskRows], parts: Mapping[str, TaskPart], data: DataPart) -> None:
+def mix(tasks: Sequence[TaskRows], chosen: Chosen, data: DataPart) -> None:
     """Take out what the sizes of the mixture leave no room for."""
     available = {rows.name: int((rows.code == 0).sum()) for rows in tasks}
     sources = {rows.name: rows.rendered.work.source.name for rows in tasks}
-    sizes = task_sizes(available, sources, parts, data)
+    sizes = task_sizes(available, sources, chosen.parts, data, chosen.mixtures)
     for rows in tasks:
         alive = np.flatnonzero(rows.code == 0)
         size = sizes[rows.name]

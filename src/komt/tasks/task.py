@@ -126,6 +126,8 @@ class Task(Part):
             raise ValueError("give choices, the same for all rows, or choice_fields, but not both")
         if any(template.kind == "options" for template in self.templates) and not self.has_choices:
             raise ValueError("a template of kind options needs choices or choice_fields")
+        if self.skip and not self.has_choices:
+            raise ValueError("skip names labels, but there are no choices")
         return self
 
     @model_validator(mode="after")

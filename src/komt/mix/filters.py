@@ -1,0 +1,223 @@
+"""What a training row must be: mended where that is possible, otherwise left out with a reason."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from komt.korean import COMMON_SYLLABLES, hangul_share
+from komt.mix import personal
+from komt.mix.clean import holds_code, is_mojibake, remove_html, remove_unseen, to_nfc
+from komt.recipe import QualityPart
+
+Place = tuple[int, int]
+
+# Everyday characters: a text of these alone needs no mending, and was read in the right encoding.
+_ODD = re.compile(
+    "[^\t\n -%'-;=?A-~ㄱ-ㅣ·×÷°′″‘’“”…‥–—→←↑↓♡♥★☆●○■□▲△▼▽◆◇※~～℃①-⑳、。〈-】"
+    + "".join(sorted(COMMON_SYLLABLES))
+    + "]"
+)
+# Families whose answers may well be one letter long: a span of the passage, a name, a tag; own tables hold labels.
+_ONE_LETTER = frozenset(
+    ["extractive_qa", "closed_book_qa", "table_qa", "entities", "dependency", "key_phrase", "dialogue_state", "word_sense", "own"]
+)
+# Shares of Rae et al. 2021 (Gopher), table A1: characters in the commonest n-gram of words.
+_COMMONEST = ((2, 0.20), (3, 0.18), (4, 0.16))
+_REPEATED_LINES = 0.30
+_LEAST_WORDS = 30
+_LEAST_CHARACTERS = 40
+_DISTINCT = 12
+
+
+class Checked(NamedTuple):
+    """What becomes of a row.
+
+    Attributes:
+        reason: why it is left out, or "".
+        texts, others: the texts, mended; the same objects where nothing had to be done.
+        places: the places that were given, in the mended texts.
+        cleanings: what was mended: nfc, control, html, and the kinds of personal data.
+    """
+
+    reason: str
+    texts: tuple[str, ...]
+    others: tuple[str, ...]
+    places: tuple[Place, ...]
+    cleanings: frozenset[str]
+
+
+def check(
+    texts: Sequence[str],
+    family: str,
+    kind: str,
+    has_choices: bool,
+    quality: QualityPart,
+    *,
+    asked: str = "",
+    others: Sequence[str] = (),
+    places: Sequence[Place] = (),
+) -> Checked:
+    """Mend the texts of a row, or say why it is left out.
+
+    Args:
+        texts: the messages, the answer last.
+        family: of the task; some families may be foreign, or have answers of one letter.
+        kind: of the template.
+        has_choices: whether the answer is one of given choices.
+        quality: which filters do what.
+        asked: what the row itself asks, without the words of the template; language, repetition and length
+            are measured on it and the answer. Default: the messages before the answer.
+        others: texts that go along, as further references: mended, not judged.
+        places: (text, character) pairs that are to be found again in the mended texts.
+
+    Reasons: mojibake, html, personal_data, short_answer, too_short, too_long, language, repetition.
+    """
+    found = tuple(texts), tuple(others), tuple(places)
+    cleanings: frozenset[str] = frozenset()
+    code = False
+    whole = "\n".join((*texts, *others))
+    if _ODD.search(whole) or personal.DIGITS.search(whole):
+        code = holds_code(whole)
+        reason = _beyond_mending(whole, code, quality)
+        if reason:
+            return Checked(reason, *found, cleanings)
+        *mended, cleanings = _mended(texts, others, places, code, quality)
+        found = mended[0], mended[1], mended[2]
+        if quality.personal == "drop" and cleanings & personal.PLACEHOLDERS.keys():
+            return Checked("personal_data", *found, cleanings)
+        asked = mend(asked, quality, code=code)[0]
+    reason = _judged(found[0], family, kind, has_choices, quality, asked, code)
+    return Checked(reason, *found, cleanings)
+
+
+def mend(text: str, quality: QualityPart, *, code: bool = False) -> tuple[str, frozenset[str]]:
+    """A text as it should be, and what was done: nfc, control, html, and the kinds of personal data.
+
+    Args:
+        text: any text.
+        quality: what is to be mended.
+        code: whether the row shows code, whose tags are its content.
+    """
+    done = set[str]()
+    mended = text
+    if quality.html == "clean" and not code:
+        mended = remove_html(text)
+        done |= {"html"} - ({"html"} if mended == text else set())
+    seen = remove_unseen(mended)
+    done |= {"control"} - ({"control"} if seen == mended else set())
+    normal = to_nfc(seen)
+    done |= {"nfc"} - ({"nfc"} if normal == seen else set())
+    if quality.personal == "keep":
+        return normal, frozenset(done)
+    masked, kinds = personal.mask(normal)
+    return masked, frozenset(done) | kinds
+
+
+def source_reason(licence: str, origin: str, quality: QualityPart, origins: Sequence[str]) -> str:
+    """Why no row of a source may be used: `licence`, `origin`, or "" when they may."""
+    if origin not in origins:
+        return "origin"
+    name = licence.lower()
+    if any(fnmatchcase(name, pattern.lower()) for pattern in quality.not_licences):
+        return "licence"
+    allowed = not quality.licences or any(fnmatchcase(name, each.lower()) for each in quality.licences)
+    return "" if allowed else "licence"
+
+
+def repeats_itself(text: str) -> bool:
+    """Whether a text says the same again and again: few different letters, lines or groups of words."""
+    size = len(text)
+    if size < _LEAST_CHARACTERS:
+        return False
+    if len(set(text)) * _DISTINCT < min(size, 400):
+        return True
+    words = text.split()
+    if len(words) < _LEAST_WORDS or len(set(words)) >= 0.8 * len(words):
+        return False
+    lines = [line for line in map(str.strip, text.split("\n")) if line]
+    again = sum(map(len, lines)) - sum(map(len, set(lines)))
+    if len(lines) >= 5 and again > _REPEATED_LINES * size:
+        return True
+    letters = sum(map(len, words))
+    return any(_commonest(words, n) > share * letters for n, share in _COMMONEST)
+
+
+def _beyond_mending(whole: str, code: bool, quality: QualityPart) -> str:
+    if quality.mojibake == "drop" and is_mojibake(whole):
+        return "mojibake"
+    if quality.html == "keep" or code:
+        return ""
+    plain = remove_html(whole)
+    if plain == whole:
+        return ""
+    return "html" if quality.html == "drop" or len(plain) < 0.5 * len(whole) else ""
+
+
+def _mended(
+    texts: Sequence[str], others: Sequence[str], places: Sequence[Place], code: bool, quality: QualityPart
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[Place, ...], frozenset[str]]:
+    done = frozenset[str]()
+    new = []
+    for text in (*texts, *others):
+        mended, what = mend(text, quality, code=code)
+        new.append(mended)
+        done |= what
+    moved = tuple(
+        (text, at) if new[text] == texts[text] else (text, len(mend(texts[text][:at], quality, code=code)[0]))
+        for text, at in places
+    )
+    return tuple(new[: len(texts)]), tuple(new[len(texts) :]), moved, done
+
+
+def _judged(
+    texts: tuple[str, ...],
+    family: str,
+    kind: str,
+    has_choices: bool,
+    quality: QualityPart,
+    asked: str,
+    code: bool,
+) -> str:
+    answer = texts[-1]
+    asked = asked or "\n".join(texts[:-1])
+    if quality.short_answer == "drop" and not has_choices and _says_nothing(answer, family, kind):
+        return "short_answer"
+    if len(asked) < quality.min_characters:
+        return "too_short"
+    if len(asked) > quality.max_characters or len(answer) > quality.max_characters:
+        return "too_long"
+    if family not in quality.any_language and not _in_language(f"{asked}\n{answer}", quality):
+        return "language"
+    if quality.repetition == "drop" and not code and (repeats_itself(asked) or repeats_itself(answer)):
+        return "repetition"
+    return ""
+
+
+def _says_nothing(answer: str, family: str, kind: str) -> bool:
+    if len(answer) > 1 and (answer[0].isalnum() or answer[-1].isalnum()):
+        return False
+    answer = answer.strip()
+    if len(answer) == 1:
+        named = family in _ONE_LETTER and kind != "inverted" and answer.isalnum()
+        return not (named or answer.isdigit())
+    return not any(map(str.isalnum, answer))
+
+
+def _in_language(text: str, quality: QualityPart) -> bool:
+    if quality.min_hangul <= 0.5 and quality.max_hangul >= 1:
+        # Hangul takes three bytes: where most characters do, the letters need not be counted.
+        wide = (len(text.encode("utf-8", "surrogatepass")) - len(text)) // 2
+        if 2 * wide >= len(text) and not _ODD.search(text):
+            return True
+    return quality.min_hangul <= hangul_share(text) <= quality.max_hangul
+
+
+def _commonest(words: list[str], size: int) -> int:
+    """Characters that the commonest run of words takes up in all; 0 where none comes three times."""
+    runs = Counter(zip(*(words[start:] for start in range(size)), strict=False))
+    run, times = max(runs.items(), key=lambda item: (item[1] * sum(map(len, item[0])), item[0]))
+    return times * sum(map(len, run)) if times >= 3 else 0
