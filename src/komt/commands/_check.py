@@ -64,22 +64,21 @@ def main(args: argparse.Namespace) -> int:
 
 def _count(source: Source) -> tuple[dict[str, Any], dict[str, dict[str, int]]]:
     """Rows (usable or rejected) by split of the splits that are here; rejected rows by split and reason."""
-    from komt.sources import Rejected, checked_place, present, read_rows
+    from komt.sources import Rejected, checked_place, present
+    from komt.sources.read import read_splits
 
-    splits: Counter[str] = Counter()
-    rejected: dict[str, Counter[str]] = {}
     if not present(source):
         checked_place(source, source.files[0])
-    for split in source.splits:
-        if present(source, split):
-            splits[split], rejected[split] = 0, Counter()
-            for row in read_rows(source, split):
-                splits[split] += 1
-                if isinstance(row, Rejected):
-                    rejected[split][row.reason] += 1
+    here = [split for split in source.splits if present(source, split)]
+    splits = dict.fromkeys(here, 0)
+    rejected: dict[str, Counter[str]] = {split: Counter() for split in here}
+    for split, row in read_splits(source, here):
+        splits[split] += 1
+        if isinstance(row, Rejected):
+            rejected[split][row.reason] += 1
     report = {
         "rows": sum(splits.values()),
-        "splits": dict(splits),
+        "splits": splits,
         "rejected": dict(sum(rejected.values(), Counter())),
         "files": list(_files(source)),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from json.encoder import encode_basestring
 from pathlib import Path
@@ -33,22 +33,42 @@ def read_rows(source: Source, split: str, *, resplit: bool = False) -> Iterator[
         DataError: no such split, a missing file, a wrong checksum, a broken file.
     """
     divided = resplit and redivided(source)
-    part = split if divided or source.hold_out else ""
-    real = _evaluation_split(source) if divided else ("train" if source.hold_out else split)
-    files = [file for file in source.files if file.split == real]
+    if divided or (source.hold_out and split in source.splits):
+        yield from (row for side, row in _sided(source, divided) if side == split)
+        return
+    seen: dict[str, int] = {}
+    for file in _files(source, split):
+        for item in _read_file(source, file):
+            yield _identified(item, seen) if isinstance(item, Row) else item
+
+
+def read_splits(source: Source, splits: Collection[str]) -> Iterator[tuple[str, dict[str, Any] | Rejected]]:
+    """Rows of several splits, each with its split: as `read_rows`, but what is divided is read once."""
+    if source.hold_out:
+        yield from ((side, row) for side, row in _sided(source, False) if side in splits)
+        return
+    for split in splits:
+        yield from ((split, row) for row in read_rows(source, split))
+
+
+def _sided(source: Source, divided: bool) -> Iterator[tuple[str, dict[str, Any] | Rejected]]:
+    """All rows of what is divided, the evaluation split or the own file, with the side that they fall on."""
+    held = _held(source) if not divided and not source.hold_out_by else frozenset()
+    seen: dict[str, dict[str, int]] = {}
+    for file in _files(source, _evaluation_split(source) if divided else "train"):
+        for item in _read_file(source, file):
+            values = item.values if isinstance(item, Row) else item.row
+            side = _side(source, values) if divided else _own_side(source, values, held)
+            yield side, _identified(item, seen.setdefault(side, {})) if isinstance(item, Row) else item
+
+
+def _files(source: Source, split: str) -> list[SourceFile]:
+    files = [file for file in source.files if file.split == split]
     if not files:
         raise DataError(
             f"the source '{source.name}' has no split '{split}'", cure=f"it has: {', '.join(source.splits)}"
         )
-    seen: dict[str, int] = {}
-    counted = source.hold_out and not source.hold_out_by
-    held = _held(source) if counted else frozenset()
-    for file in files:
-        for item in _read_file(source, file):
-            values = item.values if isinstance(item, Row) else item.row
-            if part and part != (_side(source, values) if divided else _own_side(source, values, held)):
-                continue
-            yield _identified(item, seen) if isinstance(item, Row) else item
+    return files
 
 
 def redivided(source: Source) -> bool:
