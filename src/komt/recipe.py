@@ -124,7 +124,7 @@ class QualityPart(Part):
     repetition: Literal["drop", "keep"] = "drop"
     min_hangul: Annotated[float, Field(ge=0, le=1)] = 0.2
     max_hangul: Annotated[float, Field(ge=0, le=1)] = 1.0
-    any_language: tuple[str, ...] = ("translation", "instruction")
+    any_language: tuple[str, ...] = ("translation", "instruction", "own")
     min_characters: Annotated[int, Field(ge=0)] = 1
     max_characters: Count = 50_000
     personal: Literal["mask", "drop", "keep"] = "mask"

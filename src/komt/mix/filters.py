@@ -21,9 +21,12 @@ _ODD = re.compile(
     + "".join(sorted(COMMON_SYLLABLES))
     + "]"
 )
-# Families whose answers may well be one letter long: a span of the passage, a name, a tag; own tables hold labels.
+# Families whose answers may well be one letter long: a span of the passage, a name, a tag, a label of one's own.
 _ONE_LETTER = frozenset(
-    ["extractive_qa", "closed_book_qa", "table_qa", "entities", "dependency", "key_phrase", "dialogue_state", "word_sense", "own"]
+    (
+        *("extractive_qa", "closed_book_qa", "table_qa", "entities", "dependency", "key_phrase"),
+        *("dialogue_state", "word_sense", "own"),
+    )
 )
 # Shares of Rae et al. 2021 (Gopher), table A1: characters in the commonest n-gram of words.
 _COMMONEST = ((2, 0.20), (3, 0.18), (4, 0.16))
