@@ -19,7 +19,12 @@ _GLOSS = re.compile(r"(.*\w[^\w()（）]*)[(（][^()（）]*[)）]([^\w()（）]
 # Units after a number are read out: 미터 and 리터 end in a vowel, 그램 in ㅁ.
 _UNIT = re.compile(r"[0-9]\s?([kcm]?m|[km]?g|m?l)$", re.IGNORECASE)
 _UNIT_FINALS = {"m": 0, "l": 0, "g": 16}
+_HANGUL = re.compile("[가-힣ᄀ-ᇿㄱ-ㆎ]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# The 2,350 syllables of KS X 1001: all that everyday Korean is written with.
+COMMON_SYLLABLES = frozenset(
+    bytes([first, second]).decode("euc_kr") for first in range(0xB0, 0xC9) for second in range(0xA1, 0xFF)
+)
 _CLOSING = "\"'”’」』》〉)]}>.,!?…·* "
 
 PAIRS = {
@@ -121,9 +126,8 @@ def josa(word: str, pair: str) -> str:
 
 def hangul_share(text: str) -> float:
     """Share of the letters of a text that are Hangul, 0 to 1 (1.0 when there are no letters)."""
-    letters = [c for c in text if c.isalpha()]
-    hangul = sum(1 for c in letters if "가" <= c <= "힣" or "ᄀ" <= c <= "ᇿ" or "ㄱ" <= c <= "ㆎ")
-    return hangul / len(letters) if letters else 1.0
+    letters = sum(map(str.isalpha, text))
+    return (len(text) - len(_HANGUL.sub("", text))) / letters if letters else 1.0
 
 
 _QUOTES = re.compile("['\"《》<>〈〉()‘’]")
