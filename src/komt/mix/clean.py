@@ -39,7 +39,9 @@ _CODE = re.compile(
 )
 
 # CP949 read as Latin-1, and UTF-8 as Latin-1 or CP1252.
-_HIGH = re.compile("[\u0080-\u00ff\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]{2,}")
+_HIGH = re.compile(
+    "[\u0080-\u00ff\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]{2,}"
+)
 _HANGUL_READ_AS_BYTES = re.compile(rb"[\xea-\xed][\x80-\xbf]{2}|[\xc2\xc3][\x80-\xbf]")
 _ONE_BYTE = re.compile("[\u00c0-\u00ff]")
 # Hanja, and syllables that everyday Korean does without: what UTF-8 read as CP949 is made of.
@@ -82,7 +84,7 @@ def to_nfc(text: str) -> str:
 
 
 def is_mojibake(text: str) -> bool:
-    """Whether a text, or a word of it, was read in a wrong encoding: as Latin letters or rare Hangul, or lost."""
+    """Whether a text or a word of it was read in a wrong encoding: as Latin letters or rare Hangul, or lost."""
     if text.isascii():
         return False
     if "\ufffd" in text or any(_is_high_mojibake(match.group()) for match in _HIGH.finditer(text)):

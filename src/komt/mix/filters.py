@@ -14,6 +14,7 @@ from komt.mix.clean import holds_code, is_mojibake, remove_html, remove_unseen, 
 from komt.recipe import QualityPart
 
 Place = tuple[int, int]
+_Texts = tuple[tuple[str, ...], tuple[str, ...], tuple[Place, ...]]
 
 # Everyday characters: a text of these alone needs no mending, and was read in the right encoding.
 _ODD = re.compile(
@@ -21,7 +22,7 @@ _ODD = re.compile(
     + "".join(sorted(COMMON_SYLLABLES))
     + "]"
 )
-# Families whose answers may well be one letter long: a span of the passage, a name, a tag, a label of one's own.
+# Families whose answers may well be one letter long: a span, a name, a tag, a label of one's own.
 _ONE_LETTER = frozenset(
     (
         *("extractive_qa", "closed_book_qa", "table_qa", "entities", "dependency", "key_phrase"),
@@ -79,8 +80,8 @@ def check(
 
     Reasons: mojibake, html, personal_data, short_answer, too_short, too_long, language, repetition.
     """
-    found = tuple(texts), tuple(others), tuple(places)
-    cleanings: frozenset[str] = frozenset()
+    found: _Texts = tuple(texts), tuple(others), tuple(places)
+    cleanings = frozenset[str]()
     code = False
     whole = "\n".join((*texts, *others))
     if _ODD.search(whole) or personal.DIGITS.search(whole):
@@ -88,8 +89,7 @@ def check(
         reason = _beyond_mending(whole, code, quality)
         if reason:
             return Checked(reason, *found, cleanings)
-        *mended, cleanings = _mended(texts, others, places, code, quality)
-        found = mended[0], mended[1], mended[2]
+        found, cleanings = _mended(found, code, quality)
         if quality.personal == "drop" and cleanings & personal.PLACEHOLDERS.keys():
             return Checked("personal_data", *found, cleanings)
         asked = mend(asked, quality, code=code)[0]
@@ -160,20 +160,19 @@ def _beyond_mending(whole: str, code: bool, quality: QualityPart) -> str:
     return "html" if quality.html == "drop" or len(plain) < 0.5 * len(whole) else ""
 
 
-def _mended(
-    texts: Sequence[str], others: Sequence[str], places: Sequence[Place], code: bool, quality: QualityPart
-) -> tuple[tuple[str, ...], tuple[str, ...], tuple[Place, ...], frozenset[str]]:
+def _mended(found: _Texts, code: bool, quality: QualityPart) -> tuple[_Texts, frozenset[str]]:
+    texts, others, places = found
     done = frozenset[str]()
     new = []
     for text in (*texts, *others):
         mended, what = mend(text, quality, code=code)
         new.append(mended)
         done |= what
-    moved = tuple(
-        (text, at) if new[text] == texts[text] else (text, len(mend(texts[text][:at], quality, code=code)[0]))
+    moved = [
+        (text, at if new[text] == texts[text] else len(mend(texts[text][:at], quality, code=code)[0]))
         for text, at in places
-    )
-    return tuple(new[: len(texts)]), tuple(new[len(texts) :]), moved, done
+    ]
+    return (tuple(new[: len(texts)]), tuple(new[len(texts) :]), tuple(moved)), done
 
 
 def _judged(
