@@ -99,7 +99,10 @@ def _files(source: Source) -> Iterator[dict[str, Any]]:
         if hasattr(source.options(file), "encoding"):
             for content in islice(contents(source, file), _CONTENTS_LOOKED_AT):
                 found |= dict.fromkeys(each.encoding() for each in (content, *content.beside))
-        yield {"path": file.path, "split": file.split, "encoding": ", ".join(found)}
+        path = Path(file.path)
+        if path.is_absolute() and path.is_relative_to(Path.cwd()):
+            path = path.relative_to(Path.cwd())
+        yield {"path": path.as_posix(), "split": file.split, "encoding": ", ".join(found)}
 
 
 def _differences(source: Source, splits: dict[str, int], rejected: dict[str, dict[str, int]]) -> list[str]:

@@ -120,9 +120,16 @@ def contents(source: Source, file: SourceFile) -> Iterator[Content]:
         beside = [Content(place(source, item.path), name=Path(item.path).name) for item in file.beside]
         yield Content(path, name=name, beside=tuple(beside))
         return
-    for content in archive.contents_of(path, file.member):
-        others = [next(archive.contents_of(path, item.path)) for item in file.beside]
-        yield replace(content, beside=tuple(others))
+    patterns = [file.member, *(each.path for each in file.beside)]
+    if len(patterns) == 1:
+        yield from archive.contents_of(path, file.member)
+        return
+    columns = [list(archive.contents_of(path, pattern)) for pattern in patterns]
+    if len(set(map(len, columns))) > 1:
+        counts = (f"{len(column)} fit '{pattern}'" for column, pattern in zip(columns, patterns, strict=True))
+        raise DataError(f"members that are read beside each other: {', '.join(counts)}", where=str(path))
+    for own, *others in zip(*columns, strict=True):
+        yield replace(own, beside=tuple(others))
 
 
 def _identified(row: Row, seen: dict[str, int]) -> dict[str, Any]:

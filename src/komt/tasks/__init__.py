@@ -3,7 +3,7 @@
 from komt.tasks.own import add_folder_beside, load_task, own_tasks, recipe_tasks
 from komt.tasks.render import UnusableRow, choose_template, input_text, prefaces, render
 from komt.tasks.shots import few_shot
-from komt.tasks.task import TASKS, Task, Template
+from komt.tasks.task import TASKS, Task, Template, read_task_file
 
 __all__ = [
     "TASKS",
@@ -17,6 +17,7 @@ __all__ = [
     "load_task",
     "own_tasks",
     "prefaces",
+    "read_task_file",
     "recipe_tasks",
     "render",
 ]
