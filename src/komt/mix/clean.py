@@ -19,6 +19,9 @@ _CONTROL = re.compile(f"[{_UNSEEN}{_BLANK}{_LINE_ENDS}\u200d]")
 _UNSEEN_RUN = re.compile(f"[{_UNSEEN}]+")
 _BLANK_ONE = re.compile(f"[{_BLANK}]")
 _LINE_END = re.compile("\r\n|[" + _LINE_ENDS + "]")
+# A syllable spelled with fillers, as KS X 1001 writes those it has no code for.
+_SPELLED = re.compile("\u3164([ㄱ-ㅎ])([ㅏ-ㅣ])([ㄱ-ㅎ\u3164])")
+_FINALS = "\u3164ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ"
 # A joiner has work to do within an emoji alone.
 _EMOJI = "\u2190-\u2bff\ufe0f\U0001f000-\U0001faff"
 _JOINER = re.compile(f"(?<![{_EMOJI}])\u200d|\u200d(?![{_EMOJI}])")
@@ -34,8 +37,8 @@ _SINGLE = re.compile("<p>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});")
 _CODE = re.compile(
     r"```|'''|<(?:!doctype|\?|/?(?:html|head|body|script|style|xml))\b|\{[^{}]*;|[;{]\s*\n|</?[a-z]+>`|`</?[a-z]"
-    r"|\b(?:html|xml|css|jsx?|php)\b|태그|코드|마크업",
-    re.IGNORECASE,
+    r"|^[ \t]*\|.*\|[ \t]*$|\b(?:html|xml|css|jsx?|php)\b|태그|코드|마크업",
+    re.IGNORECASE | re.MULTILINE,
 )
 
 # CP949 read as Latin-1, and UTF-8 as Latin-1 or CP1252.
@@ -46,20 +49,26 @@ _HANGUL_READ_AS_BYTES = re.compile(rb"[\xea-\xed][\x80-\xbf]{2}|[\xc2\xc3][\x80-
 _ONE_BYTE = re.compile("[\u00c0-\u00ff]")
 # Hanja, and syllables that everyday Korean does without: what UTF-8 read as CP949 is made of.
 _RARE = "".join(sorted({chr(code) for code in range(0xAC00, 0xD7A4)} - COMMON_SYLLABLES))
+_SYLLABLE = re.compile("[가-힣]")
+# What Windows shows of such text: a question mark for each byte without a character.
+_LOST = re.compile(r"\?[가-힣]")
 _RARE_SYLLABLE = re.compile(f"[{_RARE}]")
 _RARE_WORD = re.compile(rf"[^\s\u3400-\u9fff\uf900-\ufaff{_RARE}]*[\u3400-\u9fff\uf900-\ufaff{_RARE}]\S*")
 
 
 def remove_unseen(text: str) -> str:
-    """A text without control and zero-width characters; odd spaces and line ends become plain ones."""
+    """A text without control and zero-width characters; odd spaces and line ends become plain ones.
+
+    Syllables that were spelled with fillers are put together.
+    """
     if not _CONTROL.search(text):
         return text
-    text = _BLANK_ONE.sub(" ", _LINE_END.sub("\n", text))
+    text = _BLANK_ONE.sub(" ", _LINE_END.sub("\n", _SPELLED.sub(_composed, text)))
     return _JOINER.sub("", _UNSEEN_RUN.sub("", text))
 
 
 def holds_code(text: str) -> bool:
-    """Whether a text shows or speaks of markup or code, whose tags are its content."""
+    """Whether a text shows or speaks of markup, a table or code, whose tags are its content."""
     return _CODE.search(text) is not None
 
 
@@ -84,13 +93,17 @@ def to_nfc(text: str) -> str:
 
 
 def is_mojibake(text: str) -> bool:
-    """Whether a text or a word of it was read in a wrong encoding: as Latin letters or rare Hangul, or lost."""
+    """Whether a text or a word of it was read in a wrong encoding: as Latin or rare Hangul, or lost."""
     if text.isascii():
         return False
     if "\ufffd" in text or any(_is_high_mojibake(match.group()) for match in _HIGH.finditer(text)):
         return True
-    rare = len(_RARE_SYLLABLE.findall(text))
-    if rare >= 3 and rare >= 0.25 * sum("가" <= letter <= "힣" for letter in text):
+    rare = _RARE_SYLLABLE.findall(text)
+    if (
+        len(set(rare)) >= 2
+        and len(_LOST.findall(text)) >= 2
+        and len(rare) >= 0.2 * len(_SYLLABLE.findall(text))
+    ):
         return True
     return any(map(_is_swapped, _RARE_WORD.findall(text)))
 
@@ -121,9 +134,17 @@ def _is_high_mojibake(run: str) -> bool:
 
 
 def _is_swapped(word: str) -> bool:
-    """UTF-8 that was read as CP949, nothing lost: its bytes are UTF-8 again, and Hangul."""
+    """UTF-8 that was read as CP949, a cut end forgiven: its bytes are UTF-8 again, and Hangul."""
     try:
-        read = word.encode("cp949").decode("utf-8")
-    except UnicodeError:
+        read = word.encode("cp949").decode("utf-8", "replace")
+    except UnicodeEncodeError:
         return False
-    return any("가" <= letter <= "힣" for letter in read)
+    return len(_SYLLABLE.findall(read)) >= 2 and read.count("\ufffd") <= 1
+
+
+def _composed(match: Match[str]) -> str:
+    first, vowel, last = match.groups()
+    letters = unicodedata.normalize("NFKC", first + vowel)
+    place = _FINALS.find(last)
+    final = chr(0x11A7 + place) if place > 0 else ("" if place == 0 else last)
+    return unicodedata.normalize("NFC", letters + final)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -29,12 +28,12 @@ _ONE_LETTER = frozenset(
         *("dialogue_state", "word_sense", "own"),
     )
 )
-# Shares of Rae et al. 2021 (Gopher), table A1: characters in the commonest n-gram of words.
-_COMMONEST = ((2, 0.20), (3, 0.18), (4, 0.16))
-_REPEATED_LINES = 0.30
-_LEAST_WORDS = 30
 _LEAST_CHARACTERS = 40
 _DISTINCT = 12
+_LEAST_WORDS = 15
+_LONGEST_LOOP = 50
+_IN_LOOP = 0.6
+_REPEATED_LINES = 0.5
 
 
 class Checked(NamedTuple):
@@ -132,21 +131,22 @@ def source_reason(licence: str, origin: str, quality: QualityPart, origins: Sequ
 
 
 def repeats_itself(text: str) -> bool:
-    """Whether a text says the same again and again: few different letters, lines or groups of words."""
+    """Whether a text says the same again and again: few different letters, the same lines, words in a loop.
+
+    In the spirit of Rae et al. 2021 (Gopher), table A1; but its shares of n-grams would take pairs of
+    sentences, choices and lists for repetition, so words have to come again at one distance, as in a loop.
+    """
     size = len(text)
     if size < _LEAST_CHARACTERS:
         return False
     if len(set(text)) * _DISTINCT < min(size, 400):
         return True
     words = text.split()
-    if len(words) < _LEAST_WORDS or len(set(words)) >= 0.8 * len(words):
+    if len(words) < _LEAST_WORDS or len(set(words)) >= (1 - _IN_LOOP / 2) * len(words):
         return False
     lines = [line for line in map(str.strip, text.split("\n")) if line]
     again = sum(map(len, lines)) - sum(map(len, set(lines)))
-    if len(lines) >= 5 and again > _REPEATED_LINES * size:
-        return True
-    letters = sum(map(len, words))
-    return any(_commonest(words, n) > share * letters for n, share in _COMMONEST)
+    return (len(lines) >= 5 and again > _REPEATED_LINES * size) or _in_loop(words)
 
 
 def _beyond_mending(whole: str, code: bool, quality: QualityPart) -> str:
@@ -202,11 +202,12 @@ def _judged(
 def _says_nothing(answer: str, family: str, kind: str) -> bool:
     if len(answer) > 1 and (answer[0].isalnum() or answer[-1].isalnum()):
         return False
-    answer = answer.strip()
-    if len(answer) == 1:
-        named = family in _ONE_LETTER and kind != "inverted" and answer.isalnum()
-        return not (named or answer.isdigit())
-    return not any(map(str.isalnum, answer))
+    letters = set(answer) - {" ", "\n"}
+    if len(answer.strip()) == 1:
+        named = family in _ONE_LETTER and kind != "inverted" and answer.strip().isalnum()
+        return not (named or answer.strip().isdigit())
+    # Nothing at all, or a line of dashes.
+    return not letters or (len(letters) == 1 and not any(map(str.isalnum, letters)))
 
 
 def _in_language(text: str, quality: QualityPart) -> bool:
@@ -218,8 +219,9 @@ def _in_language(text: str, quality: QualityPart) -> bool:
     return quality.min_hangul <= hangul_share(text) <= quality.max_hangul
 
 
-def _commonest(words: list[str], size: int) -> int:
-    """Characters that the commonest run of words takes up in all; 0 where none comes three times."""
-    runs = Counter(zip(*(words[start:] for start in range(size)), strict=False))
-    run, times = max(runs.items(), key=lambda item: (item[1] * sum(map(len, item[0])), item[0]))
-    return times * sum(map(len, run)) if times >= 3 else 0
+def _in_loop(words: list[str]) -> bool:
+    """Whether most words stand at one distance after themselves; never so in two texts that are alike."""
+    return any(
+        sum(map(str.__eq__, words, words[distance:])) > _IN_LOOP * len(words)
+        for distance in range(1, min(_LONGEST_LOOP, len(words) // 3) + 1)
+    )

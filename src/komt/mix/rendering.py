@@ -156,9 +156,9 @@ def _counted(rejects: Iterable[dict[str, str]]) -> dict[str, dict[str, int]]:
 def _table(made: _Made, work: Work) -> pa.Table:
     """The examples, and by what they are compared.
 
-    `asked`: hash of what is asked and the passage's id; `told`: of that, the family and the answer; `order`:
-    of the passage, or else of the example, in this seed; `input`: the words of what is asked; `form` and
-    `bands`: what near-duplicates are found by, where they are looked for.
+    `asked`: hash of what is asked and the passage's id; `told`: of that, what kind of thing it is, and the
+    answer; `order`: of the passage, or else of the example, in this seed; `input`: the words of what is
+    asked; `form` and `bands`: what near-duplicates are found by, where they are looked for.
     """
     examples = made.examples
     inputs = words_of_all(made.inputs)
@@ -166,7 +166,7 @@ def _table(made: _Made, work: Work) -> pa.Table:
     answers = [_answer(example) for example in examples]
     asked = [f"{example.group}\x1f{form}" for example, form in zip(examples, forms, strict=True)]
     told = [
-        f"{example.family}\x1f{text}\x1f{answer}"
+        f"{scope_of(example)}\x1f{text}\x1f{answer}"
         for example, text, answer in zip(examples, asked, answers, strict=True)
     ]
     order = [f"{work.seed}\x1f{example.group or example.id}" for example in examples]
@@ -192,10 +192,19 @@ def _near_columns(
     for example, form, answer in zip(examples, forms, answers, strict=True):
         choice = example.answer_index is not None
         near.append(form if choice else form + answer)
-        scopes.append(f"{example.family}\x1f{example.group}\x1f{answer if choice else ''}")
+        scopes.append(f"{scope_of(example)}\x1f{example.group}\x1f{answer if choice else ''}")
     bands = band_hashes(near, hashes(scopes), similarity=quality.similarity, shingle=quality.shingle)
     flat = pa.array(bands.reshape(-1))
     return {"form": pa.array(near, pa.string()), "bands": pa.FixedSizeListArray.from_arrays(flat, BANDS)}
+
+
+def scope_of(example: Example) -> str:
+    """What kind of thing is asked: only rows of one kind are duplicates of each other.
+
+    The ends of tasks' names say it, across sources: klue-nli.label and kornli.label ask the same kind of
+    thing, klue-nli.label and klue-nli.hypothesis do not.
+    """
+    return f"{example.family}.{example.task.rpartition('.')[2]}"
 
 
 def _answer(example: Example) -> str:

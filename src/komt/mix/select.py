@@ -195,7 +195,7 @@ def drop_conflicts(
 
 
 def drop_duplicates(tasks: Sequence[TaskRows]) -> None:
-    """Take out what asks and answers the same as an earlier row of the same family; the first is kept."""
+    """Take out what asks and answers the same as an earlier row of its kind; the first is kept."""
     told = np.concatenate([np.empty(0, np.uint64), *(rows.told for rows in tasks)])
     out = np.concatenate([np.empty(0, bool), *(rows.code > 0 for rows in tasks)])
     alive = np.flatnonzero(~out)
@@ -206,7 +206,7 @@ def drop_duplicates(tasks: Sequence[TaskRows]) -> None:
 
 
 def drop_near(tasks: Sequence[TaskRows], quality: QualityPart, scratch: Path) -> None:
-    """Take out what is asked and answered almost as an earlier row of the same family; the first is kept."""
+    """Take out what is asked and answered almost as an earlier row of its kind; the first is kept."""
     parts = [part for rows in tasks for part in rows.rendered.parts]
     code = np.concatenate([np.empty(0, np.uint8), *(rows.code for rows in tasks)])
     bands = np.zeros((len(code), BANDS), np.uint64)
