@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEV_READY := $(VENV)/.ready-dev
 BENCH_READY := $(VENV)/.ready-bench
 
 .PHONY: demo test check format bench docs clean
@@ -11,31 +12,36 @@ BENCH_READY := $(VENV)/.ready-bench
 $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (once; two to four minutes)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,quant,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,quant]'
 	@touch $(READY)
 
-$(BENCH_READY): $(READY)
+$(DEV_READY): $(READY)
+	@echo "installing what the checks and tests need (once; a minute or two)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,quant,dev]'
+	@touch $(DEV_READY)
+
+$(BENCH_READY): $(DEV_READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,quant,dev,bench]'
 	@touch $(BENCH_READY)
 
 demo: $(READY)
 	@$(BIN)/komt run sample --out runs/sample
 
-test: $(READY)
+test: $(DEV_READY)
 	@$(BIN)/python -m pytest -m "not slow and not gpu"
 
-check: $(READY)
+check: $(DEV_READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python docs/generate.py --check
 
-format: $(READY)
+format: $(DEV_READY)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-docs: $(READY)
+docs: $(DEV_READY)
 	@$(BIN)/python docs/generate.py
 
 bench: $(BENCH_READY)
