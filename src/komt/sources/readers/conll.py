@@ -75,9 +75,11 @@ def entities_of(tokens: list[str], tags: list[str], join: str) -> list[dict[str,
 
 def _tag(tag: str) -> tuple[str, str]:
     """B-PS or PS-B as ("B", "PS"); O and - as ("O", ""); a bare type as its beginning."""
+    if tag in {"O", "o", "-", "_", ""}:
+        return "O", ""
     head, dash, tail = tag.partition("-")
     if not dash:
-        return ("O", "") if tag in {"O", "o", ""} else ("I", tag)
+        return "I", tag
     if len(head) == 1 and head in "BIESLU":
         return head, tail
     rest, _, place = tag.rpartition("-")
