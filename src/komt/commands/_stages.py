@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from komt.files import home, stage_folder, staged_folder, write_atomic
-from komt.progress import progress
+from komt.progress import progress, status
 from komt.recipe import Bits, Recipe, load_recipe
 
 if TYPE_CHECKING:
@@ -81,15 +82,34 @@ def fit_for(recipe: Recipe) -> BatchFit:
     return BatchFit(model.name, model.remote_code, recipe.pack.tokens, recipe.data.over_long)
 
 
-def built(recipe: Recipe, target: Path) -> Manifest:
-    """Build into a content-addressed stage, or find it there, and copy it to `target`."""
+def built(
+    recipe: Recipe,
+    target: Path,
+    *,
+    engine: str = "local",
+    processes: int = 0,
+    also: Callable[[Path, Manifest], None] = lambda folder, manifest: None,
+) -> Manifest:
+    """Build into a content-addressed stage, or find it there, and copy it to `target`.
+
+    Args:
+        recipe: what is built.
+        target: folder that is replaced as a whole.
+        engine: local or ray; processes: as `_engine.engine_for` takes them.
+        also: writes more into the folder before it appears.
+    """
+    from komt.commands._engine import engine_for
     from komt.mix import build, read_manifest, stage_key
 
-    stage = stage_folder("build", stage_key(recipe))
-    if not (stage / "manifest.json").is_file():
-        build(recipe, stage, fit_for(recipe))
-    with staged_folder(target) as staged:
-        shutil.copytree(stage, staged, dirs_exist_ok=True)
+    with status("building") as note:
+        stage = stage_folder("build", stage_key(recipe))
+        if not (stage / "manifest.json").is_file():
+            with engine_for(recipe, engine, processes) as workers:
+                build(recipe, stage, fit_for(recipe), note, workers)
+        with staged_folder(target) as staged:
+            shutil.copytree(stage, staged, dirs_exist_ok=True)
+            note("writing formats")
+            also(staged, read_manifest(staged))
     return read_manifest(target)
 
 

@@ -1,70 +1,108 @@
 """Build a recipe's instruction data: examples, a manifest of what was kept and why the rest was not.
 
-DIR gets train.parquet, evaluate.parquet, rejects.parquet, fingerprints.parquet and manifest.json, and
-appears whole or not at all. The same recipe over the same files gives the same bytes.
+DIR gets train.parquet, evaluate.parquet, rejects.parquet, fingerprints.parquet, manifest.json and
+report.html, and appears whole or not at all. The same recipe over the same files gives the same bytes.
+Formats of other programs stand beside: chat.jsonl, alpaca.json, sharegpt.jsonl, lm-eval/.
 
 Example:
   komt build sample --out runs/sample/data
-  komt build korquad data.tasks.korquad.qa.cap=100 --out /tmp/korquad --show-rejects
+  komt build sample --format chat,alpaca,lm-eval
+  komt build korquad data.tasks.korquad.qa.cap=100 --out /tmp/korquad --show-rejects duplicate --limit 20
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from komt.mix import Manifest
+    from komt.recipe import Recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `komt build`."""
-    parser.add_argument("recipe", metavar="RECIPE", help="a shipped recipe's name, or a YAML file")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="values over the recipe's, as seed=1"
+    add = parser.add_argument
+    add("recipe", metavar="RECIPE", help="a shipped recipe's name, or a YAML file")
+    add("overrides", nargs="*", metavar="key=value", help="values over the recipe's, as seed=1")
+    add("--out", type=Path, metavar="DIR", help="folder to write (default: runs/RECIPE-NAME/data)")
+    add(
+        "--format",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="besides Parquet: chat, alpaca, sharegpt, lm-eval (several: with commas)",
     )
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder to write (default: runs/RECIPE-NAME/data)"
-    )
-    parser.add_argument(
-        "--format", choices=("parquet", "alpaca"), default="parquet", help="alpaca: write alpaca.json besides"
-    )
-    parser.add_argument(
+    add(
         "--show-rejects",
         nargs="?",
         const="",
         metavar="REASON",
-        help="print what was left out (of one reason)",
+        help="print what was left out (of one reason), counted first",
     )
-    parser.add_argument("--json", action="store_true", help="print the manifest instead of the table")
+    add("--limit", type=int, metavar="N", help="with --show-rejects: at most N rows")
+    add("--engine", choices=("local", "ray"), default="local", help="where the work is done (default: local)")
+    add(
+        "--processes",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processes of the local engine (default: as many as there are cores, where there is enough work)",
+    )
+    add("--json", action="store_true", help="print the manifest, or the rejects as JSON Lines")
 
 
 def main(args: argparse.Namespace) -> int:
     """Run `komt build`."""
-    from rich.console import Console
-
+    from komt.commands._rejects import print_rejects
     from komt.commands._stages import built, recipe_with_own
-    from komt.mix import read_examples
+    from komt.mix.formats import parse_formats
 
+    _check(args)
+    formats = parse_formats(args.format)
     recipe = recipe_with_own(args.recipe, args.overrides)
     out: Path = args.out or Path("runs") / recipe.name / "data"
     _refuse_foreign(out)
-    with Console(stderr=True).status("building"):
-        manifest = built(recipe, out)
-    if args.format == "alpaca":
-        from komt.mix.formats import write_alpaca
-
-        write_alpaca(out / "alpaca.json", read_examples(out / "train.parquet"))
+    manifest = built(
+        recipe,
+        out,
+        engine=args.engine,
+        processes=args.processes,
+        also=lambda folder, manifest: _write_formats(folder, formats, recipe, manifest),
+    )
+    if args.show_rejects is not None:
+        if not args.json:
+            _print_manifest(manifest)
+        print_rejects(out / "rejects.parquet", args.show_rejects, args.limit, as_json=args.json)
+        return 0
     if args.json:
         print(manifest.as_json(), end="")
         return 0
     _print_manifest(manifest)
-    if args.show_rejects is not None:
-        _print_rejects(out / "rejects.parquet", args.show_rejects)
-    print(f"{manifest.examples:,} examples in {out}")
+    print(f"{manifest.examples:,} examples in {out}; look at {out / 'report.html'}")
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    from komt.errors import UsageError
+
+    if args.limit is not None and args.show_rejects is None:
+        raise UsageError("--limit belongs to --show-rejects")
+    if args.limit is not None and args.limit < 1:
+        raise UsageError(f"--limit {args.limit}: at least 1")
+    if args.processes < 0:
+        raise UsageError(f"--processes {args.processes}: at least 1")
+    if args.engine == "ray" and args.processes:
+        raise UsageError("--processes belongs to the local engine; Ray divides the work itself")
+
+
+def _write_formats(folder: Path, formats: list[str], recipe: Recipe, manifest: Manifest) -> None:
+    from komt.mix.formats import write_formats
+    from komt.tasks import load_task
+
+    metrics = {name: load_task(name, recipe).metrics for name in manifest.tasks}
+    write_formats(folder, formats, metrics)
 
 
 def _refuse_foreign(out: Path) -> None:
@@ -95,16 +133,8 @@ def _print_manifest(manifest: Manifest) -> None:
             ", ".join(f"{reason} {n:,}" for reason, n in reasons.items()),
         )
     Console().print(table)
+    for title, left in (("not trained on", manifest.held_out), ("not here", manifest.absent)):
+        if left:
+            print(f"{title}: {', '.join(left)}")
     if manifest.note:
         print(f"{', '.join(manifest.resplit)}: {manifest.note}")
-
-
-def _print_rejects(path: Path, reason: str) -> None:
-    import pyarrow.parquet as pq
-
-    for item in pq.read_table(path).to_pylist():
-        if reason in {"", item["reason"]}:
-            row = json.loads(item["row"]) if item["row"] else ""
-            text = json.dumps(row, ensure_ascii=False) if row else ""
-            head = f"{item['task']} {item['split']} {item['stage']}/{item['reason']}"
-            print(f"{head} {item['where']} {text}".rstrip())
