@@ -29,7 +29,7 @@ def data_root() -> Path:
 
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-_SNIFFED_BYTES = 1 << 20
+_SNIFFED_BYTES = 1 << 18
 
 
 def sniff_encoding(data: bytes) -> str:

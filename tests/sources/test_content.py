@@ -155,15 +155,15 @@ def test_a_cut_streamed_array_is_named_with_its_item(tmp_path: Path, monkeypatch
 def test_memory_stays_flat_on_a_big_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("komt.sources.readers.content.BIG_BYTES", 1 << 20)
     path = tmp_path / "a.json"
-    item = json.dumps({"본문": "가나다라" * 500})
-    with path.open("w") as file:
-        file.write("[" + ",\n".join([item] * 500) + "]")
-    assert path.stat().st_size > 6_000_000
+    item = json.dumps({"본문": "가나다라" * 500}, ensure_ascii=False)
+    with path.open("w", encoding="utf-8") as file:
+        file.write("[" + ",\n".join([item] * 2000) + "]")
+    assert path.stat().st_size > 12_000_000
     tracemalloc.start()
     try:
         rows = sum(1 for _ in READERS.get("jsonl").read(path, READERS.get("jsonl").options()))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert rows == 500
-    assert peak < 2_000_000
+    assert rows == 2000
+    assert peak < 6_000_000
