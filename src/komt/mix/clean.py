@@ -37,7 +37,7 @@ _SINGLE = re.compile("<p>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});")
 _CODE = re.compile(
     r"```|'''|<(?:!doctype|\?|/?(?:html|head|body|script|style|xml))\b|\{[^{}]*;|[;{]\s*\n|</?[a-z]+>`|`</?[a-z]"
-    r"|^[ \t]*\|.*\|[ \t]*$|\b(?:html|xml|css|jsx?|php)\b|태그|코드|마크업",
+    r"|^[ \t]*\|.*\|[ \t]*$|(?<![a-z])(?:html|xml|css|jsx?|php)(?![a-z])|태그|코드|마크업",
     re.IGNORECASE | re.MULTILINE,
 )
 

@@ -28,11 +28,17 @@ _ONE_LETTER = frozenset(
         *("dialogue_state", "word_sense", "own"),
     )
 )
+# Families whose answers are lists, and repeat what lists repeat.
+_LISTS = frozenset({"dependency", "entities", "dialogue_state"})
+# A code point that is no character, and never will be.
+_MARK = "\ufdd0"
 _LEAST_CHARACTERS = 40
 _DISTINCT = 12
+_ENOUGH_CHARACTERS = 240
 _LEAST_WORDS = 15
 _LONGEST_LOOP = 50
-_IN_LOOP = 0.6
+_MANY_WORDS = 0.6
+_IN_LOOP = 0.75
 _REPEATED_LINES = 0.5
 
 
@@ -84,7 +90,7 @@ def check(
     code = False
     whole = "\n".join((*texts, *others))
     if _ODD.search(whole) or personal.DIGITS.search(whole):
-        code = holds_code(whole)
+        code = holds_code("\n".join((asked, texts[-1], *others)) if asked else whole)
         reason = _beyond_mending(whole, code, quality)
         if reason:
             return Checked(reason, *found, cleanings)
@@ -131,7 +137,7 @@ def source_reason(licence: str, origin: str, quality: QualityPart, origins: Sequ
 
 
 def repeats_itself(text: str) -> bool:
-    """Whether a text says the same again and again: few different letters, the same lines, words in a loop.
+    """Whether a text says the same again and again: a few letters, the same lines, words in a loop.
 
     In the spirit of Rae et al. 2021 (Gopher), table A1; but its shares of n-grams would take pairs of
     sentences, choices and lists for repetition, so words have to come again at one distance, as in a loop.
@@ -139,10 +145,11 @@ def repeats_itself(text: str) -> bool:
     size = len(text)
     if size < _LEAST_CHARACTERS:
         return False
-    if len(set(text)) * _DISTINCT < min(size, 400):
+    distinct = len(set(text))
+    if distinct * _DISTINCT < min(size, _ENOUGH_CHARACTERS) and 2 * sum(map(str.isalpha, text)) > size:
         return True
-    words = text.split()
-    if len(words) < _LEAST_WORDS or len(set(words)) >= (1 - _IN_LOOP / 2) * len(words):
+    words = [word for word in text.split() if len(word) > 1 or word.isalnum()]
+    if len(words) < _LEAST_WORDS or len(set(words)) >= _MANY_WORDS * len(words):
         return False
     lines = [line for line in map(str.strip, text.split("\n")) if line]
     again = sum(map(len, lines)) - sum(map(len, set(lines)))
@@ -169,10 +176,19 @@ def _mended(found: _Texts, code: bool, quality: QualityPart) -> tuple[_Texts, fr
         new.append(mended)
         done |= what
     moved = [
-        (text, at if new[text] == texts[text] else len(mend(texts[text][:at], quality, code=code)[0]))
+        (text, at if new[text] == texts[text] else _moved(texts[text], at, new[text], code, quality))
         for text, at in places
     ]
     return (tuple(new[: len(texts)]), tuple(new[len(texts) :]), tuple(moved)), done
+
+
+def _moved(text: str, at: int, mended: str, code: bool, quality: QualityPart) -> int:
+    """Where a place of a text is after mending: found by a mark that is put there."""
+    marked = mend(f"{text[:at]}{_MARK}{text[at:]}", quality, code=code)[0]
+    if marked.replace(_MARK, "") == mended and _MARK in marked:
+        return marked.index(_MARK)
+    # The place was in the midst of what was mended.
+    return min(len(mend(text[:at], quality, code=code)[0]), len(mended))
 
 
 def _judged(
@@ -192,7 +208,8 @@ def _judged(
         return "too_short"
     if len(asked) > quality.max_characters or len(answer) > quality.max_characters:
         return "too_long"
-    if family not in quality.any_language and not _in_language(f"{asked}\n{answer}", quality):
+    said = asked if has_choices else f"{asked}\n{answer}"
+    if family not in quality.any_language and not _in_language(said, quality):
         return "language"
     if quality.repetition == "drop" and not code and (repeats_itself(asked) or repeats_itself(answer)):
         return "repetition"

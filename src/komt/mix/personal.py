@@ -113,4 +113,4 @@ def _is_barcode(digits: str) -> bool:
 def _is_card(match: Match[str]) -> bool:
     digits = re.sub("[- ]", "", match.group())
     issued = digits[0] in "34569" if len(digits) < len(match.group()) else bool(_ISSUER.fullmatch(digits))
-    return issued and len(set(digits)) > 2 and has_luhn(digits)
+    return issued and len(set(digits)) > 1 and has_luhn(digits)
