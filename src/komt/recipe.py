@@ -122,7 +122,7 @@ class QualityPart(Part):
     mojibake: Literal["drop", "keep"] = "drop"
     short_answer: Literal["drop", "keep"] = "drop"
     repetition: Literal["drop", "keep"] = "drop"
-    min_hangul: Annotated[float, Field(ge=0, le=1)] = 0.2
+    min_hangul: Annotated[float, Field(ge=0, le=1)] = 0.1
     max_hangul: Annotated[float, Field(ge=0, le=1)] = 1.0
     any_language: tuple[str, ...] = ("translation", "instruction", "own")
     min_characters: Annotated[int, Field(ge=0)] = 1
