@@ -46,8 +46,10 @@ def sniff_text(lines: Iterable[str], whole: bool) -> tuple[dict[str, Any], list[
     found = [line.rstrip("\r\n") for line in lines]
     comment = _comment(found)
     kept = [line for line in found if not (comment and line.startswith(comment))]
-    tagged = _blocks(kept) or _tagged_lines(kept)
-    if tagged:
+    tagged = _blocks(kept)
+    if tagged is None:
+        tagged = _tagged_lines(kept)
+    if tagged is not None:
         return {"format": "conll", **tagged, **({"comment": comment} if comment else {})}, []
     fit = _best_fit(kept, whole)
     if (
@@ -76,23 +78,23 @@ def _comment(lines: list[str]) -> str:
     return mark if mark and sum(line.startswith(mark) for line in lines) * 2 < len(lines) else ""
 
 
-def _blocks(lines: list[str]) -> dict[str, Any]:
+def _blocks(lines: list[str]) -> dict[str, Any] | None:
     """Tokens line by line, with blank lines between sentences."""
     rows = [line.split("\t") for line in lines if line.strip("\r\n")]
     if not any(not line for line in lines[:-1]) or not rows:
-        return {}
+        return None
     width, count = Counter(map(len, rows)).most_common(1)[0]
     if width < 2 or count < 0.98 * len(rows):
-        return {}
+        return None
     rows = [row for row in rows if len(row) == width]
     if width == 2 and all(_TAG.fullmatch(row[1].strip()) for row in rows):
         letters = sum(len(row[0]) == 1 for row in rows) > 0.95 * len(rows)
         return {"join": ""} if letters else {}
     numbered = all(row[0].strip().isdecimal() for row in rows)
-    return {"columns": list(_DEPENDENCY[width])} if numbered and width in _DEPENDENCY else {}
+    return {"columns": list(_DEPENDENCY[width])} if numbered and width in _DEPENDENCY else None
 
 
-def _tagged_lines(lines: list[str]) -> dict[str, Any]:
+def _tagged_lines(lines: list[str]) -> dict[str, Any] | None:
     """A sentence and its tags a line."""
     rows = [line for line in lines if line.strip()]
     for delimiter in "\t,":
@@ -103,7 +105,7 @@ def _tagged_lines(lines: list[str]) -> dict[str, Any]:
             options: dict[str, Any] = {"layout": "lines"}
             options |= {} if delimiter == "\t" else {"delimiter": delimiter}
             return options if fits[0] else options | {"header": True}
-    return {}
+    return None
 
 
 def _is_tagged(line: str, delimiter: str) -> bool:
