@@ -35,7 +35,7 @@ class SourceFile(Part):
         sha256: once known.
         member: glob of the members of an archive that are read; "" for a file that is no archive.
         beside: files read line by line with this one (parallel text); of an archive, its members.
-        reader: options of the reader for this one file, over those of the source.
+        reader: options of the reader for this one file, over those of the source; or another format with its.
     """
 
     path: Words
@@ -131,7 +131,9 @@ class Source(Part):
         Raises:
             UsageError: unknown reader or option.
         """
-        values = {**self.reader, **(file.reader if file else {})}
+        own = file.reader if file else {}
+        same = own.get("format", self.reader.get("format")) == self.reader.get("format")
+        values = {**self.reader, **own} if same else dict(own)
         values.pop("format", None)
         where = f"source {self.name}, reader" + (f" of {file.path}" if file and file.reader else "")
         return parse_part(self.format(file).options, values, where, "the reader's options")
