@@ -95,7 +95,8 @@ def built(
     Args:
         recipe: what is built.
         target: folder that is replaced as a whole.
-        engine: local or ray; processes: as `_engine.engine_for` takes them.
+        engine: local or ray.
+        processes: of the local engine, as `_engine.engine_for` takes them.
         also: writes more into the folder before it appears.
     """
     from komt.commands._engine import engine_for

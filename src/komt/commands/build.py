@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="processes of the local engine (default: as many as there are cores, where there is enough work)",
+        help="processes of the local engine (default: by the cores and the work there is)",
     )
     add("--json", action="store_true", help="print the manifest, or the rejects as JSON Lines")
 

@@ -102,7 +102,7 @@ def write_lm_eval(
 
 
 def _is_choice(record: Record) -> bool:
-    """Whether the answer is the right choice, as it was shown; an inverted prompt has choices but asks else."""
+    """Whether the answer is the right choice as shown; an inverted prompt has choices, too, but asks else."""
     at, answer = record["answer_index"], record["messages"][-1]["content"]
     return at is not None and len(record["choices"]) > 1 and _shown(record)[at] == answer
 
