@@ -135,10 +135,7 @@ def test_a_file_has_options_over_those_of_the_source() -> None:
     made = source(
         {"format": "csv", "delimiter": "\t", "rename": {"T": "text"}},
         {"path": "a.tsv", "split": "train"},
-        {
-            "path": "b.tsv",
-            "split": "train",
-            "reader": {"delimiter": ";", "rename": {"T": "text", "원래": ""}},
+        {"path": "b.tsv", "split": "train", "reader": semicolons},
         },
         {"path": "c.json", "split": "test", "reader": {"format": "json", "records": "x"}},
     )
