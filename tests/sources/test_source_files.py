@@ -136,7 +136,6 @@ def test_a_file_has_options_over_those_of_the_source() -> None:
         {"format": "csv", "delimiter": "\t", "rename": {"T": "text"}},
         {"path": "a.tsv", "split": "train"},
         {"path": "b.tsv", "split": "train", "reader": semicolons},
-        },
         {"path": "c.json", "split": "test", "reader": {"format": "json", "records": "x"}},
     )
     found = [{key: row[key] for key in row if key != "id"} for row in rows(made)]
