@@ -121,7 +121,7 @@ def _killed() -> DataError:
 
 
 def _begin_worker() -> None:
-    """Each process is one worker: more threads would get in the way of the others. It ends with its parent."""
+    """Each process is one worker, without threads in the way of the others; it ends with its parent."""
     import pyarrow as pa
 
     os.environ.update(_ONE_THREAD)
@@ -141,7 +141,7 @@ def _end_with_parent() -> None:
 class Ray:
     """Ray Data: one machine, or a cluster with a common file system; what a killed worker had is done again.
 
-    A cluster that this process is connected to is used; else the one that RAY_ADDRESS names, else a local one.
+    It is the cluster that this process is connected to, else the one that RAY_ADDRESS names, else a local one.
     """
 
     def __init__(self) -> None:
