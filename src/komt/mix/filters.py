@@ -89,7 +89,8 @@ def check(
     cleanings = frozenset[str]()
     code = False
     whole = "\n".join((*texts, *others))
-    if _ODD.search(whole) or personal.DIGITS.search(whole):
+    ordinary = not (_ODD.search(whole) or personal.DIGITS.search(whole))
+    if not ordinary:
         code = holds_code("\n".join((asked, texts[-1], *others)) if asked else whole)
         reason = _beyond_mending(whole, code, quality)
         if reason:
@@ -98,7 +99,7 @@ def check(
         if quality.personal == "drop" and cleanings & personal.PLACEHOLDERS.keys():
             return Checked("personal_data", *found, cleanings)
         asked = mend(asked, quality, code=code)[0]
-    reason = _judged(found[0], family, kind, has_choices, quality, asked, code)
+    reason = _judged(found[0], family, kind, has_choices, quality, asked, ordinary, code)
     return Checked(reason, *found, cleanings)
 
 
@@ -148,9 +149,10 @@ def repeats_itself(text: str) -> bool:
     distinct = len(set(text))
     if distinct * _DISTINCT < min(size, _ENOUGH_CHARACTERS) and 2 * sum(map(str.isalpha, text)) > size:
         return True
-    words = [word for word in text.split() if len(word) > 1 or word.isalnum()]
+    words = text.split()
     if len(words) < _LEAST_WORDS or len(set(words)) >= _MANY_WORDS * len(words):
         return False
+    words = [word for word in words if len(word) > 1 or word.isalnum()]
     lines = [line for line in map(str.strip, text.split("\n")) if line]
     again = sum(map(len, lines)) - sum(map(len, set(lines)))
     return (len(lines) >= 5 and again > _REPEATED_LINES * size) or _in_loop(words)
@@ -198,6 +200,7 @@ def _judged(
     has_choices: bool,
     quality: QualityPart,
     asked: str,
+    ordinary: bool,
     code: bool,
 ) -> str:
     answer = texts[-1]
@@ -209,7 +212,7 @@ def _judged(
     if len(asked) > quality.max_characters or len(answer) > quality.max_characters:
         return "too_long"
     said = asked if has_choices else f"{asked}\n{answer}"
-    if family not in quality.any_language and not _in_language(said, quality):
+    if family not in quality.any_language and not _in_language(said, quality, ordinary):
         return "language"
     if quality.repetition == "drop" and not code and (repeats_itself(asked) or repeats_itself(answer)):
         return "repetition"
@@ -227,11 +230,11 @@ def _says_nothing(answer: str, family: str, kind: str) -> bool:
     return not letters or (len(letters) == 1 and not any(map(str.isalnum, letters)))
 
 
-def _in_language(text: str, quality: QualityPart) -> bool:
-    if quality.min_hangul <= 0.5 and quality.max_hangul >= 1:
+def _in_language(text: str, quality: QualityPart, ordinary: bool) -> bool:
+    if ordinary and quality.min_hangul <= 0.5 and quality.max_hangul >= 1:
         # Hangul takes three bytes: where most characters do, the letters need not be counted.
         wide = (len(text.encode("utf-8", "surrogatepass")) - len(text)) // 2
-        if 2 * wide >= len(text) and not _ODD.search(text):
+        if 2 * wide >= len(text):
             return True
     return quality.min_hangul <= hangul_share(text) <= quality.max_hangul
 
