@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from komt.errors import DataError, KomtError, UsageError
 from komt.files import data_root
+from komt.recipe import load_recipe
 from komt.sources import (
     SOURCES,
     Rejected,
@@ -227,6 +228,20 @@ def test_own_sources_are_those_beside_the_recipe_and_no_others(tmp_path: Path) -
         add_folder_beside("")
     assert "second" not in SOURCES
     assert SOURCES.get("korquad").repository
+
+
+def test_a_recipe_knows_the_folder_of_its_own_sources(tmp_path: Path) -> None:
+    recipe = tmp_path / "my.yaml"
+    recipe.write_text("name: my\n")
+    assert load_recipe(str(recipe)).data.beside == ""
+    own_yaml(tmp_path)
+    assert load_recipe(str(recipe)).data.beside == str(tmp_path)
+    (tmp_path / "runs").mkdir()
+    resolved = tmp_path / "runs" / "recipe.yaml"
+    resolved.write_text("name: my\ndata: {beside: ..}\n")
+    assert load_recipe(str(resolved)).data.beside == str(tmp_path)
+    with pytest.raises(UsageError, match=r"data\.beside: no sources/"):
+        load_recipe(str(resolved), ["data.beside=nowhere"])
 
 
 def test_a_hub_dataset_is_a_folder_that_fetch_makes() -> None:
