@@ -31,13 +31,15 @@ from komt.mix.manifest import Evaluation, Manifest, TaskCounts, counted
 from komt.mix.named import Chosen, evaluation_tasks, training_tasks
 from komt.mix.parts import about_part, scratch
 from komt.mix.rendering import REJECTS, rejects_of
+from komt.mix.report import write_report
+from komt.mix.report_data import Measure
 from komt.mix.select import TaskRows, load_rows, select
 from komt.mix.stages import Rendered, input_hashes, render_all, work_for, work_key
 from komt.recipe import Recipe
 from komt.sources import present, redivided
 from komt.tasks import Task
 
-VERSION = 2
+VERSION = 3
 _NOT_COMPARABLE = "not comparable with published results: an official evaluation set was redivided"
 Note = Callable[[str], None]
 Counts = dict[str, dict[str, int]]
@@ -66,9 +68,9 @@ def build(
 ) -> Manifest:
     """Build a recipe's data into a folder, which appears whole or not at all; same inputs, same bytes.
 
-    Writes `train.parquet`, `evaluate.parquet` (example.SCHEMA), `rejects.parquet`, `fingerprints.parquet`
-    and `manifest.json`. Rendered tasks and finished parts stay under KOMT_HOME/stages, so that a killed build
-    goes on, and a changed task or rate redoes no other.
+    Writes `train.parquet`, `evaluate.parquet` (example.SCHEMA), `rejects.parquet`, `fingerprints.parquet`,
+    `manifest.json` and `report.html`. Rendered tasks and finished parts stay under KOMT_HOME/stages, so that a
+    killed build goes on, and a changed task or rate redoes no other.
 
     Args:
         recipe: tasks, own files, seed, and the tasks that are evaluated.
@@ -91,6 +93,8 @@ def build(
         with locked(out), staged_folder(out) as staged:
             manifest = _assemble(work, staged, note)
             write_atomic(staged / "manifest.json", manifest.as_json())
+            note("drawing the report")
+            write_report(staged, manifest, fit if isinstance(fit, Measure) else None)
     return manifest
 
 

@@ -39,6 +39,15 @@ class BatchFit:
             longest[sequence.example] = max(longest[sequence.example], len(sequence))
         return [(example, "") if longest[example.id] <= self.limit else fit(example) for example in examples]
 
+    def tokens(self, examples: Sequence[Example]) -> list[tuple[Sequence[int], int]]:
+        """The ids of each example's longest sequence, and how many of them are its answer's."""
+        longest: dict[str, tuple[Sequence[int], int]] = {example.id: ((), 0) for example in examples}
+        for sequence in encode(_tokenizer(self.model, self.remote_code), examples):
+            if len(sequence) > len(longest[sequence.example][0]):
+                answer = int((sequence.weights > 0).sum())
+                longest[sequence.example] = (sequence.ids.tolist(), answer)
+        return [longest[example.id] for example in examples]
+
 
 @lru_cache(maxsize=1)
 def _tokenizer(model: str, remote_code: bool) -> Any:
