@@ -69,8 +69,8 @@ def build(
     """Build a recipe's data into a folder, which appears whole or not at all; same inputs, same bytes.
 
     Writes `train.parquet`, `evaluate.parquet` (example.SCHEMA), `rejects.parquet`, `fingerprints.parquet`,
-    `manifest.json` and `report.html`. Rendered tasks and finished parts stay under KOMT_HOME/stages, so that a
-    killed build goes on, and a changed task or rate redoes no other.
+    `manifest.json` and `report.html`. Rendered tasks and finished parts stay under KOMT_HOME/stages, so that
+    a killed build goes on, and a changed task or rate redoes no other.
 
     Args:
         recipe: tasks, own files, seed, and the tasks that are evaluated.
