@@ -232,7 +232,7 @@ def test_own_sources_are_those_beside_the_recipe_and_no_others(tmp_path: Path) -
 
 def test_a_recipe_knows_the_folder_of_its_own_sources(tmp_path: Path) -> None:
     recipe = tmp_path / "my.yaml"
-    recipe.write_text("name: my\n")
+    recipe.write_text("name: my\ndata: {}\n")
     assert load_recipe(str(recipe)).data.beside == ""
     own_yaml(tmp_path)
     assert load_recipe(str(recipe)).data.beside == str(tmp_path)
