@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -45,7 +46,13 @@ def yaml_beside(recipe: Path | str, folder: str, keys: re.Pattern[str]) -> Itera
         return []
     path = Path(recipe).expanduser().resolve()
     found = sorted(((path if path.is_dir() else path.parent) / folder).glob("*.yaml"))
-    return [yaml for yaml in found if keys.search(yaml.read_text(encoding="utf-8", errors="replace"))]
+    return [yaml for yaml in found if yaml.is_file() and keys.search(_text(yaml))]
+
+
+def _text(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return path.read_text(encoding="utf-8", errors="replace")
+    return ""
 
 
 def _beside(file: SourceFile, folder: Path, fetched: bool) -> SourceFile:
