@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from komt.mix.duplicates import hashes, normal_form
-from komt.mix.minhash import BANDS, band_hashes, jaccard, near_duplicates, rows_per_band, shingles_of
+from komt.mix.minhash import BANDS, band_hashes, jaccard, near_duplicates, rows_per_band
 
 # fmt: off
 WORDS = (
@@ -37,6 +37,11 @@ def corpus(seed: int, sentences: int, copies: int) -> list[str]:
             texts.append("".join(letters))
     rng.shuffle(texts)
     return texts
+
+
+def shingles_of(form: str, shingle: int) -> set[str]:
+    """The different runs of `shingle` characters in a text."""
+    return {form[at : at + shingle] for at in range(len(form) - shingle + 1)}
 
 
 def alike_pairs(forms: list[str], similarity: float) -> set[tuple[int, int]]:

@@ -10,12 +10,14 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from komt.mix.duplicates import Hashes, mixed
 
+T = TypeVar("T")
 Ints = npt.NDArray[np.int64]
 
 BANDS = 12
@@ -24,6 +26,7 @@ _RECALL = 0.97
 _SEED = 0x6B6F6D74
 _BLOCK_SHINGLES = 1 << 15
 _BATCH_ROWS = 20_000
+_MOST_SETS = 10_000
 # A row is compared with this many of the rows that share most bands with it: keeps crowded bands affordable.
 _MOST_COMPARED = 200
 
@@ -88,12 +91,7 @@ def near_duplicates(
     return dropped
 
 
-def shingles_of(form: str, shingle: int) -> set[str]:
-    """The different runs of `shingle` characters in a text."""
-    return {form[at : at + shingle] for at in range(len(form) - shingle + 1)}
-
-
-def jaccard(one: set[str], other: set[str]) -> float:
+def jaccard(one: set[T], other: set[T]) -> float:
     """Size of the intersection over that of the union; 0 where both are empty."""
     both = len(one & other)
     return both / (len(one) + len(other) - both) if both else 0.0
@@ -166,17 +164,21 @@ def _drop_alike(
     dropped: dict[int, int] = {}
     kept: dict[int, list[int]] = {}
     equal: dict[tuple[int, str], int] = {}
-    sets: dict[int, set[str]] = {}
+    lengths = np.fromiter(map(len, forms), np.int64, len(forms))
+    tokens, starts = _shingles(forms, lengths, shingle)
+    ends = starts + lengths - shingle + 1
+    sets: dict[int, set[int]] = {}
 
     def alike(one: int, other: int) -> bool:
         for place in (one, other):
             if place not in sets:
-                sets[place] = shingles_of(forms[place], shingle)
+                # Shingles by their 64-bit hashes: as good as the shingles, and faster to make.
+                sets[place] = set(tokens[starts[place] : ends[place]].tolist())
         sizes = len(sets[one]), len(sets[other])
         return min(sizes) >= similarity * max(sizes) and jaccard(sets[one], sets[other]) >= similarity
 
     for place, row in enumerate(rows):
-        if len(sets) > _BATCH_ROWS:
+        if len(sets) > _MOST_SETS:
             sets.clear()
         own = [run for run in runs[place] if run >= 0]
         # Equal texts of a scope share every band; of other scopes none.
@@ -195,11 +197,10 @@ def _drop_alike(
 
 def _candidates(runs: list[int], kept: dict[int, list[int]]) -> list[int]:
     """Kept rows that share a run, by rank; of very many those that share most."""
-    shares = Counter[int]()
-    for run in runs:
-        shares.update(kept.get(run, ()))
-    if len(shares) <= _MOST_COMPARED:
-        return sorted(shares)
+    found = {place for run in runs if run in kept for place in kept[run]}
+    if len(found) <= _MOST_COMPARED:
+        return sorted(found)
+    shares = Counter(place for run in runs for place in kept.get(run, ()))
     return sorted(sorted(shares, key=lambda place: (-shares[place], place))[:_MOST_COMPARED])
 
 
@@ -210,7 +211,7 @@ def _blocks(rows: Ints, lengths: Ints) -> Iterator[Ints]:
         yield from np.split(rows, np.flatnonzero(np.diff(block)) + 1)
 
 
-def _shingles(forms: list[str], lengths: Ints, shingle: int) -> tuple[Hashes, Ints]:
+def _shingles(forms: Sequence[str], lengths: Ints, shingle: int) -> tuple[Hashes, Ints]:
     """Hashes of all shingles of some texts, one after another, and where each text's begin."""
     codes = np.frombuffer("".join(forms).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
     width = len(codes) - shingle + 1
