@@ -56,7 +56,7 @@ def test_what_stops_a_verb_is_told_in_one_message(raised, told, capsys, monkeypa
     def stop(recipe, overrides):
         raise raised
 
-    monkeypatch.setattr("komt.recipe.load_recipe", stop)
+    monkeypatch.setattr("komt.commands._stages.load_recipe", stop)
     assert main(["build", "sample"]) == 1
     error = capsys.readouterr().err
     assert told in error

@@ -14,19 +14,9 @@ import pyarrow.parquet as pq
 from komt.errors import DataError
 from komt.example import SCHEMA, Example, examples_table
 from komt.files import hash_of, home, locked, staged_folder, write_atomic
-from komt.mix.assemble import (
-    BUCKET_ROWS,
-    FINGERPRINTS,
-    Bucket,
-    Fit,
-    Piece,
-    assemble,
-    beside,
-    partition,
-    settle,
-    shot_pool,
-)
+from komt.mix.assemble import BUCKET_ROWS, Bucket, Piece, assemble, partition, settle
 from komt.mix.engine import Engine, InProcess
+from komt.mix.fitting import FINGERPRINTS, Fit, beside
 from komt.mix.manifest import Evaluation, Manifest, TaskCounts, counted
 from komt.mix.named import Chosen, evaluation_tasks, training_tasks
 from komt.mix.parts import about_part, scratch
