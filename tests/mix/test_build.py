@@ -52,6 +52,7 @@ def test_the_sample_recipe_builds_every_row(tmp_path: Path) -> None:
         "rejects.parquet",
         "fingerprints.parquet",
         "manifest.json",
+        "report.html",
     }
     train, evaluation = (
         read_examples(tmp_path / "data" / f"{name}.parquet") for name in ("train", "evaluate")
