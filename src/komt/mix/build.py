@@ -24,6 +24,7 @@ from komt.mix.rendering import REJECTS, rejects_of
 from komt.mix.report import write_report
 from komt.mix.report_data import Measure
 from komt.mix.select import TaskRows, load_rows, select
+from komt.mix.shots import shot_pool
 from komt.mix.stages import Rendered, input_hashes, render_all, work_for, work_key
 from komt.recipe import Recipe
 from komt.sources import present, redivided

@@ -141,7 +141,7 @@ def _end_with_parent() -> None:
 class Ray:
     """Ray Data: one machine, or a cluster with a common file system; what a killed worker had is done again.
 
-    It is the cluster that this process is connected to, else the one that RAY_ADDRESS names, else a local one.
+    The cluster is the one this process is connected to, that of RAY_ADDRESS, or else a local one.
     """
 
     def __init__(self) -> None:
