@@ -14,7 +14,7 @@ import yaml
 from komt.example import Example
 from komt.files import write_atomic
 from komt.mix.manifest import Manifest, TaskCounts
-from komt.mix.report_data import Lengths, Measure, Measured, measure
+from komt.mix.report_data import Lengths, Measure, Measured, Sharing, measure
 from komt.mix.report_plots import Bar, bar, bars_of, class_names, histogram, used
 
 _FOLDER = Path(__file__).parent
@@ -101,14 +101,14 @@ def _shares(trained: Mapping[str, TaskCounts]) -> list[tuple[str, str, list[Bar]
 
     origins = {task.source: task.origin for task in trained.values()}
     return [
-        ("출신", "Origin", bars_of(by("origin")), "origins"),
+        ("유래", "Origin", bars_of(by("origin")), "origins"),
         (
             "템플릿 종류",
             "Kind of template",
             bars_of(_summed(task.kinds for task in trained.values())),
             "kinds",
         ),
-        ("갈래", "Family", bars_of(by("family")), "families"),
+        ("유형", "Family", bars_of(by("family")), "families"),
         ("출처", "Source", bars_of(by("source"), origins), "origins"),
     ]
 
@@ -145,11 +145,9 @@ def _plots(measured: Measured) -> list[Plot]:
     return plots
 
 
-def _gains(measured: Measured) -> list[tuple[str, Any, float]]:
-    """Task, sharing, and its gain as a part of the greatest one; the greatest first."""
-    ordered = sorted(measured.sharing.items(), key=lambda item: (-item[1].gain, item[0]))
-    most = max((sharing.gain for _, sharing in ordered), default=1.0)
-    return [(name, sharing, sharing.gain / most) for name, sharing in ordered]
+def _gains(measured: Measured) -> list[tuple[str, Sharing]]:
+    """Tasks and their sharing, the greatest first."""
+    return sorted(measured.sharing.items(), key=lambda item: (-item[1].gain, item[0]))
 
 
 def _licences(manifest: Manifest) -> list[tuple[str, str, str, str, int]]:

@@ -12,7 +12,6 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from komt.example import Example
@@ -20,7 +19,7 @@ from komt.example import Example
 Ints = npt.NDArray[np.int64]
 # Upper bounds of the classes of lengths, about equal in ratio.
 CLASSES = (1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 200, 300, 500, 800, 1200, 2000, 3000, 5000, 8000)
-_MOST_MEASURED = 200_000
+_MOST_MEASURED = 100_000
 _MOST_ENCODED = 4_000
 _SAMPLES = 3
 
@@ -66,6 +65,11 @@ class Sharing:
         """How many times fewer units there are when shared ones are counted once."""
         return self.flat / self.trie if self.trie else 1.0
 
+    @property
+    def saved(self) -> float:
+        """The share of the units that need not be computed."""
+        return 1 - self.trie / self.flat if self.flat else 0.0
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -91,7 +95,7 @@ class Measured:
 def measure(path: Path, tokenizer: Measure | None) -> Measured:
     """Measure a build's training examples.
 
-    Characters and eojeol are counted in the first 200,000 examples, tokens and shared beginnings in the first
+    Characters and eojeol are counted in the first 100,000 examples, tokens and shared beginnings in the first
     4,000, with whole passages: the order of the examples is random, so that the first are a fair sample.
 
     Args:
@@ -158,13 +162,25 @@ def _text_lengths(file: pq.ParquetFile) -> tuple[dict[str, Ints], dict[str, Ints
 _UNITS = ("characters", "eojeol")
 
 
-def _units(content: pa.Array) -> dict[str, Ints]:
-    characters = pc.utf8_length(content)
-    eojeol = pc.count_substring_regex(content, pattern=r"\S+")
-    return {
-        "characters": characters.to_numpy(zero_copy_only=False).astype(np.int64),
-        "eojeol": eojeol.to_numpy(zero_copy_only=False).astype(np.int64),
-    }
+def _units(content: pa.StringArray) -> dict[str, Ints]:
+    """Characters and eojeol of each text, counted in its UTF-8 bytes: a tenth of the time of the texts."""
+    _, offsets, data = content.buffers()
+    bounds = np.frombuffer(offsets, np.int32)[content.offset : content.offset + len(content) + 1]
+    text = np.frombuffer(data or b"", np.uint8)[bounds[0] : bounds[-1]]
+    starts = bounds[:-1] - bounds[0]
+    space = (text == 0x20) | ((text >= 0x09) & (text <= 0x0D))
+    begins = ~space
+    begins[1:] &= space[:-1]
+    first = starts[starts < len(text)]
+    begins[first] = ~space[first]
+    characters = (text & 0xC0) != 0x80
+    return {"characters": _per_text(characters, bounds), "eojeol": _per_text(begins, bounds)}
+
+
+def _per_text(marks: npt.NDArray[np.bool_], bounds: npt.NDArray[np.int32]) -> Ints:
+    """How many marked bytes each text has."""
+    sums = np.concatenate([[0], np.cumsum(marks, dtype=np.int64)])
+    return np.asarray(np.diff(sums[bounds - bounds[0]]), np.int64)
 
 
 def _first_groups(file: pq.ParquetFile) -> list[Example]:
