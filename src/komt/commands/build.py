@@ -120,7 +120,7 @@ def _print_manifest(manifest: Manifest) -> None:
     table = Table(Column("task", no_wrap=True), box=None, pad_edge=False)
     for column in ("read", "kept", "shortened", "rejected", "evaluate"):
         table.add_column(column, justify="right")
-    table.add_column("why rejected")
+    table.add_column("why rejected", overflow="fold")
     for name, task in manifest.tasks.items():
         reasons = {reason: n for stage in task.rejected.values() for reason, n in stage.items()}
         table.add_row(
