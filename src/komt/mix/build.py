@@ -48,6 +48,7 @@ class _Build:
     tasks: dict[str, Task]
     train: dict[str, Rendered]
     held: dict[str, Rendered]
+    others: list[Rendered]
 
 
 def build(
@@ -78,9 +79,9 @@ def build(
     engine = engine or InProcess()
     chosen, evaluated = training_tasks(recipe), evaluation_tasks(recipe)
     tasks = {**chosen.tasks, **evaluated}
-    train, held = _render(recipe, chosen, tasks, engine, note)
+    train, held, others = _render(recipe, chosen, tasks, engine, note)
     with scratch(home() / "stages" / f"assembling-{hash_of([VERSION, stage_key(recipe)])[:16]}") as folder:
-        work = _Build(recipe, engine, fit, folder, chosen, tasks, train, held)
+        work = _Build(recipe, engine, fit, folder, chosen, tasks, train, held, others)
         with locked(out), staged_folder(out) as staged:
             manifest = _assemble(work, staged, note)
             write_atomic(staged / "manifest.json", manifest.as_json())
@@ -114,22 +115,30 @@ def stage_key(recipe: Recipe, version: int = VERSION) -> dict[str, Any]:
 
 def _render(
     recipe: Recipe, chosen: Chosen, tasks: dict[str, Task], engine: Engine, note: Note
-) -> tuple[dict[str, Rendered], dict[str, Rendered]]:
-    """The training split of every chosen task, and the evaluation split of every task that has one here."""
+) -> tuple[dict[str, Rendered], dict[str, Rendered], list[Rendered]]:
+    """The training split of every chosen task, the evaluation split of every task, and its other splits.
+
+    The other splits are in no data file: no training row may hold a row of theirs either.
+    """
     resplit = recipe.data.resplit
-    works = [work_for(task, "train", recipe.seed, recipe.data.quality) for task in chosen.tasks.values()]
+    train = [work_for(task, "train", recipe.seed, recipe.data.quality) for task in chosen.tasks.values()]
+    held, others = [], []
     for name, task in tasks.items():
         split, source = task.evaluation_split(resplit), task.rows_from
-        here = bool(source.hold_out) or (resplit and redivided(source)) or present(source, split)
+        divided = resplit and redivided(source)
+        here = bool(source.hold_out) or divided or present(source, split)
         # A split that the recipe scores must be here; reading it says how to get it.
         if here or name in recipe.evaluate.tasks:
-            works.append(work_for(task, split, recipe.seed, None))
-    done = render_all(works, resplit, engine, note)
-    count = len(chosen.tasks)
-    names = [item.work.task.name for item in done]
-    return dict(zip(names[:count], done[:count], strict=True)), dict(
-        zip(names[count:], done[count:], strict=True)
-    )
+            held.append(work_for(task, split, recipe.seed, None))
+        taken = {"train", split, "dev" if divided and "dev" in source.splits else split}
+        for other in sorted({*source.splits} - taken):
+            if not source.hold_out and present(source, other):
+                others.append(work_for(task, other, recipe.seed, None))
+    done = render_all([*train, *held, *others], resplit, engine, note)
+    ends = len(train), len(train) + len(held)
+    parts = done[: ends[0]], done[ends[0] : ends[1]]
+    by_task = [{item.work.task.name: item for item in part} for part in parts]
+    return by_task[0], by_task[1], done[ends[1] :]
 
 
 def _assemble(work: _Build, out: Path, note: Note) -> Manifest:
@@ -137,7 +146,7 @@ def _assemble(work: _Build, out: Path, note: Note) -> Manifest:
     note("comparing examples")
     rows = [load_rows(rendered) for rendered in work.train.values()]
     conflicts = select(
-        rows, list(work.held.values()), work.chosen, work.recipe.data, work.engine, work.scratch
+        rows, [*work.held.values(), *work.others], work.chosen, work.recipe.data, work.engine, work.scratch
     )
     if not any((item.code == 0).any() for item in rows):
         raise _nothing_left(rows, {})

@@ -187,15 +187,14 @@ def _table(made: _Made, work: Work) -> pa.Table:
 def _near_columns(
     examples: Sequence[Example], forms: Sequence[str], answers: Sequence[str], quality: QualityPart
 ) -> dict[str, pa.Array]:
-    """What near-duplicates are found by: what is asked, an answer that is no choice; equal choices only."""
-    near, scopes = [], []
-    for example, form, answer in zip(examples, forms, answers, strict=True):
-        choice = example.answer_index is not None
-        near.append(form if choice else form + answer)
-        scopes.append(f"{scope_of(example)}\x1f{example.group}\x1f{answer if choice else ''}")
-    bands = band_hashes(near, hashes(scopes), similarity=quality.similarity, shingle=quality.shingle)
+    """What near-duplicates are found by: what is asked, among rows of one passage with the same answer."""
+    scopes = [
+        f"{scope_of(example)}\x1f{example.group}\x1f{answer}"
+        for example, answer in zip(examples, answers, strict=True)
+    ]
+    bands = band_hashes(forms, hashes(scopes), similarity=quality.similarity, shingle=quality.shingle)
     flat = pa.array(bands.reshape(-1))
-    return {"form": pa.array(near, pa.string()), "bands": pa.FixedSizeListArray.from_arrays(flat, BANDS)}
+    return {"form": pa.array(forms, pa.string()), "bands": pa.FixedSizeListArray.from_arrays(flat, BANDS)}
 
 
 def scope_of(example: Example) -> str:

@@ -16,7 +16,7 @@ from komt.recipe import QualityPart
 from komt.sources import Source, file_hash, place, read_rows
 from komt.tasks import Task, prefaces
 
-VERSION = 2
+VERSION = 3
 # What a source says that changes no row.
 _NOT_ROWS = {"files", "title", "citation", "rows", "rejected"}
 
