@@ -147,9 +147,11 @@ def tasks_of(mixture: str, inside: tuple[str, ...] = ()) -> Iterator[tuple[str, 
             task = TASKS.get(name)
             if (task.family in found.families or task.source in found.sources) and trains(task.rows_from):
                 pairs.append((name, TaskPart()))
-    for name, part in pairs:
+    settings: dict[str, TaskPart] = {}
+    for name, part in pairs:  # the first that is said of a task counts
         if load_task(name).rows_from.origin in found.origins:
-            yield name, part
+            settings.setdefault(name, part)
+    yield from settings.items()
 
 
 def trains(source: Source) -> bool:
