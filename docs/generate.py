@@ -77,7 +77,9 @@ def recipe_keys(
 
 
 def _part(field: dict[str, Any]) -> str:
-    return str(field.get("$ref", "")).rpartition("/")[2]
+    """The part that a field is, "" for anything else; a part that may be left out is one too."""
+    refs = [str(each.get("$ref", "")) for each in (field, *field.get("anyOf", ()))]
+    return next((ref.rpartition("/")[2] for ref in refs if ref), "")
 
 
 def values_of(field: dict[str, Any]) -> str:
