@@ -13,7 +13,7 @@ from komt.process import guarded
 VERBS = {
     "run": "build, train, evaluate, report: the main job",
     "init": "a recipe for one's own data",
-    "sources": "where rows come from: list, show, check",
+    "sources": "where rows come from: list, show, fetch, import, check",
     "tasks": "what is asked: list, show, check",
     "build": "instruction data from a recipe, with manifest and rejects",
     "train": "the training stage alone; --resume goes on where it stopped",
