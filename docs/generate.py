@@ -1,4 +1,5 @@
-"""Writes docs/cli.md from --help, and the table of keys in docs/recipes.md from the types of a recipe.
+"""Writes docs/cli.md from --help, the table of keys in docs/recipes.md from the types of a recipe,
+docs/catalogue.md from the catalogue of sources, and docs/tasks.md from the tasks over real rows (KOMT_DATA).
 
 With --check it compares instead (exit status 1 when something is out of date). The last column of the table,
 what a key means, is written by hand in the table itself; the others are generated.
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 os.environ["COLUMNS"] = "100"
+
+import generate_catalogue
+import generate_tasks
 
 from komt.cli import VERBS, build_parser, overview
 from komt.recipe import Recipe
@@ -98,14 +102,32 @@ def values_of(field: dict[str, Any]) -> str:
     return " ".join([words, ", ".join(bounds)]).strip()
 
 
+def pages(checking: bool) -> dict[Path, str]:
+    """What every generated file should hold, but for a page whose data is not here, which is named."""
+    guide, tasks = HERE / "recipes.md", HERE / "tasks.md"
+    made = {
+        HERE / "cli.md": reference(),
+        HERE / "catalogue.md": generate_catalogue.page(),
+        guide: recipe_guide(guide.read_text(encoding="utf-8")),
+    }
+    shown = generate_tasks.sources_shown(tasks.read_text(encoding="utf-8")) if tasks.is_file() else []
+    here = generate_tasks.sources_here()
+    if missing := [name for name in shown if name not in here]:
+        what = "compared" if checking else "made"
+        print(f"docs/tasks.md is not {what}, since rows are not here: {', '.join(missing)}", file=sys.stderr)
+    else:
+        made[tasks] = generate_tasks.page(shown if checking else here)
+    return made
+
+
 def main() -> int:
     """Write or compare."""
-    guide = HERE / "recipes.md"
-    made = {HERE / "cli.md": reference(), guide: recipe_guide(guide.read_text(encoding="utf-8"))}
+    checking = "--check" in sys.argv[1:]
+    made = pages(checking)
     stale = [
         path for path, text in made.items() if not path.is_file() or path.read_text(encoding="utf-8") != text
     ]
-    if "--check" in sys.argv[1:]:
+    if checking:
         for path in stale:
             print(f"docs/{path.name} is out of date: run `make docs`", file=sys.stderr)
         return 1 if stale else 0
