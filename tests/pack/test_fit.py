@@ -1,18 +1,23 @@
 """Over-long examples: shortened around their evidence, dropped, or an error."""
 
+import math
+import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from tokenizers import normalizers
 
 from komt.errors import DataError
 from komt.example import Evidence, Example, Message
 from komt.models.template import ensure_template
 from komt.pack import encode, prompt_ids
-from komt.pack.fit import make_fit
+from komt.pack.fit import BatchFit, _bounds, make_fit, most_tokens_per_byte
 from komt.testing import tiny_tokenizer
 
 WORDS = [f"낱말{i}" for i in range(120)]
 PASSAGE = " ".join(WORDS)
+NAMES = ("task", "family", "kind", "source", "licence", "origin", "split", "template", "group")
 HEAD, TAIL = "다음 글을 읽고 물음에 답하세요.\n\n", "\n\n질문: 무엇인가요?"
 
 
@@ -140,3 +145,51 @@ def test_a_reserve_is_kept_free_for_the_answer_to_come(tokenizer):
     shorter, reason = make_fit(tokenizer, whole + 31, "shorten", reserve=32)(example)
     assert reason == "shortened"
     assert len(prompt_ids(tokenizer, shorter.messages)) <= whole - 1
+
+
+@pytest.fixture
+def batch_fit(tokenizer, monkeypatch):
+    """A BatchFit with the tiny tokenizer, by its limit."""
+    monkeypatch.setattr("komt.pack.fit._tokenizer", lambda model, remote_code: tokenizer)
+    _bounds.cache_clear()
+    yield lambda limit: BatchFit("tiny", False, limit, "drop")
+    _bounds.cache_clear()
+
+
+def conversation(*texts):
+    roles = ["user", "assistant"] * len(texts)
+    messages = tuple(
+        Message(role, text, role == "assistant") for role, text in zip(roles, texts, strict=False)
+    )
+    return Example(id=" ".join(texts), **dict.fromkeys(NAMES, "x"), messages=messages)
+
+
+def test_what_surely_fits_is_never_too_long(tokenizer, batch_fit):
+    chance = random.Random(0)
+    letters = "가나뷁힣ㅋ漢字aZ0 \n\t  🙂é…“”㈜㎏ﬁ<[|>]"
+    examples = [
+        conversation(*("".join(chance.choices(letters, k=chance.randrange(1, 40))) for _ in range(turns)))
+        for turns in [2, 2, 2, 4, 6]
+        for _ in range(60)
+    ]
+    sizes = np.array([sum(len(m.content.encode()) for m in one.messages) for one in examples])
+    messages = np.array([len(one.messages) for one in examples])
+    lengths = [length(tokenizer, one) for one in examples]
+    for limit in (20, 60, 100, 200, 400):
+        sure = batch_fit(limit).surely(sizes, messages)
+        assert all(tokens <= limit for tokens, yes in zip(lengths, sure, strict=True) if yes)
+    assert sure.sum() > 250  # and it does know of most, where the limit is far away
+
+
+def test_a_tokenizer_that_takes_characters_apart_is_trusted_less(tokenizer):
+    assert most_tokens_per_byte(tokenizer) == 1
+    tokenizer.backend_tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC()])
+    assert most_tokens_per_byte(tokenizer) == 4
+    assert most_tokens_per_byte(object()) == math.inf
+
+
+def test_many_at_a_time_are_fitted_as_one_by_one(tokenizer, batch_fit):
+    examples = [conversation("가" * number, "나") for number in range(1, 60, 7)]
+    fit = make_fit(tokenizer, 40, "drop")
+    assert batch_fit(40)(examples) == [fit(example) for example in examples]
+    assert {reason for _, reason in batch_fit(40)(examples)} == {"", "over_long"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,10 +14,12 @@ from komt.example import Message
 
 KOMT_TEMPLATE = (Path(__file__).parent / "komt.jinja").read_text(encoding="utf-8")
 _MARK = "\u00a7ANSWER\u00a7"
+_TAG = re.compile(r"[<\[][!-~]")
 _PROBES = (
     ("가", "나"),
     ("다음 글을 읽고 답하세요.\n\n  두 줄\n\n\n{{ 세 줄 }}", "첫째 줄\n\n둘째 줄"),
     ("What is 1 + 1?", '{"answer": 2}'),
+    ("[보기]\n<가> 하나\n<나> 둘", "<가>"),
     ("### instruction: 무엇?\n\n### Response:", "user: 가\nassistant: 나 -> # */ %}"),
 )
 
@@ -76,14 +79,11 @@ def frame_of(tokenizer: Any) -> Frame | None:
 
 
 def framable(text: str) -> bool:
-    """Whether a content can only be framed: no white space at its ends, which templates trim, and no tags."""
-    return (
-        bool(text)
-        and not text[0].isspace()
-        and not text[-1].isspace()
-        and "<" not in text
-        and "[" not in text
-    )
+    """Whether a content can only be framed: no white space at its ends, which templates trim, and no tags.
+
+    What templates look for is `<think>` or `[INST]`, never a Korean heading such as `[관람평]` or `<보기>`.
+    """
+    return bool(text) and not text[0].isspace() and not text[-1].isspace() and not _TAG.search(text)
 
 
 @lru_cache(maxsize=8)

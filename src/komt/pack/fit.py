@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from komt.errors import DataError
 from komt.example import Evidence, Example, Message
 from komt.models.load import load_tokenizer
 from komt.models.resolve import resolve
-from komt.pack.encode import encode, prompt_ids
+from komt.models.template import end_text
+from komt.pack.encode import encode, encode_answers, prompt_ids, split_turn
 
 Fit = Callable[[Example], tuple[Example | None, str]]
+Ints = npt.NDArray[np.int64]
+_KIND = re.compile(r'"type":\s*"(\w+)"')
+# Normalisers of `tokenizers` that make no text longer than it is; texts are NFC already.
+_SAME_LENGTH = {"Sequence", "Replace", "Prepend", "NFC", "Strip", "ByteLevel"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,11 @@ class BatchFit:
             longest[sequence.example] = max(longest[sequence.example], len(sequence))
         return [(example, "") if longest[example.id] <= self.limit else fit(example) for example in examples]
 
+    def surely(self, sizes: Ints, messages: Ints) -> npt.NDArray[np.bool_]:
+        """Which examples fit in any case, by the bytes of their messages together, and their number."""
+        frame, tokens_per_byte = _bounds(self.model, self.remote_code)
+        return np.asarray(sizes * tokens_per_byte + messages * frame <= self.limit)
+
     def tokens(self, examples: Sequence[Example]) -> list[tuple[Sequence[int], int]]:
         """The ids of each example's longest sequence, and how many of them are its answer's."""
         longest: dict[str, tuple[Sequence[int], int]] = {example.id: ((), 0) for example in examples}
@@ -52,6 +67,30 @@ class BatchFit:
 @lru_cache(maxsize=1)
 def _tokenizer(model: str, remote_code: bool) -> Any:
     return load_tokenizer(resolve(model, remote_code=remote_code))
+
+
+@lru_cache(maxsize=1)
+def _bounds(model: str, remote_code: bool) -> tuple[int, float]:
+    """At most so many tokens of the template a message, and so many tokens a byte of its text."""
+    tokenizer = _tokenizer(model, remote_code)
+    asked, answered = Message("user", "가"), Message("assistant", "나")
+    _, answer = split_turn(tokenizer, (asked, answered), end_text(tokenizer))
+    frame = 1 + len(prompt_ids(tokenizer, (asked,))) + len(encode_answers(tokenizer, [answer])[0])
+    return frame, most_tokens_per_byte(tokenizer)
+
+
+def most_tokens_per_byte(tokenizer: Any) -> float:
+    """No text of a few characters or more is encoded to more tokens a byte of its UTF-8 than this.
+
+    A token stands for a byte at least: of the text as the tokenizer normalises it, which may be longer where
+    that takes ligatures and the like apart (NFKC: ㎏ to kg, ㈜ to (주)).
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return math.inf
+    normalizer = backend.normalizer
+    kinds = set(_KIND.findall(normalizer.__getstate__().decode())) if normalizer else set()
+    return 1.0 if kinds <= _SAME_LENGTH else 4.0
 
 
 _BREAKS = " \n"
