@@ -31,7 +31,7 @@ OPEN = re.compile(r"CC0|CC BY [234]|CC BY-SA|MIT|Apache-2\.0")
 DOUBTS = ("nothing is stated", "non-commercial")
 ROWS = 5
 CHARACTERS = 600
-CANDIDATES = 300
+CANDIDATES = 60
 READ = 20_000
 # Would be taken for a command or a block of this page.
 UNFIT = re.compile(r"^\s*(komt|python|make) |```", re.MULTILINE)
