@@ -215,6 +215,24 @@ def test_everything_that_must_be_known_is_on_the_page(tmp_path: Path) -> None:
         assert words_ in text, words_
 
 
+def test_tasks_that_share_nothing_are_named_apart(tmp_path: Path) -> None:
+    shared = [example(n, f"긴 글이다. 물음 {n}", group="p") for n in range(2)]
+    found = measured(tmp_path, [*shared, example(2, "하나", task="t.alone")])
+    text = page(manifest(), found).partition('id="sharing"')[2].partition("</section>")[0]
+    table, _, rest = text.partition("</table>")
+    assert ("t.ask" in table, "t.alone" in table) == (True, False)
+    assert ("t.ask" in rest, "t.alone" in rest) == (False, True)
+
+
+def test_a_task_of_which_nothing_is_left_is_named(tmp_path: Path) -> None:
+    told = manifest()
+    told.tasks["t.none"] = told.tasks["t.ask"].model_copy(
+        update={"examples": 0, "kinds": {}, "templates": {}}
+    )
+    text = "".join(read(page(told, measured(tmp_path, [example(0, "하나"), example(1, "둘")]))).text)
+    assert "Read, but nothing is left: t.none" in " ".join(text.split())
+
+
 def test_a_plain_build_raises_no_alarm(tmp_path: Path) -> None:
     text = page(manifest(), measured(tmp_path, [example(0, "하나"), example(1, "둘")]))
     assert 'class="warn"' not in text
