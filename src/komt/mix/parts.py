@@ -55,9 +55,9 @@ def unfinished(stage: Path) -> Iterator[Path]:
             stale.unlink(missing_ok=True)
         yield folder
         if is_done(stage):
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
             return
-        shutil.rmtree(stage, ignore_errors=True)
+        _remove(stage)
         folder.rename(stage)
 
 
@@ -67,7 +67,16 @@ def scratch(folder: Path) -> Iterator[Path]:
     with locked(folder):
         folder.mkdir(parents=True, exist_ok=True)
         yield folder
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder; where the process is killed meanwhile, no part of it is left under its name."""
+    old = folder.parent / f".{folder.name}.old"
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def finish(folder: Path, about: dict[str, Any]) -> None:
