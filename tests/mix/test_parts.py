@@ -45,7 +45,8 @@ def test_a_stage_keeps_its_parts_until_it_is_done(tmp_path: Path) -> None:
             (folder / ".part-2.77").touch()
             raise KeyboardInterrupt
 
-    pytest.raises(KeyboardInterrupt, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert not stage.exists()
     with unfinished(stage) as folder:
         # What was half written is gone, what was whole is there.
@@ -85,7 +86,8 @@ def test_scratch_goes_when_the_work_is_done_and_stays_when_it_fails(tmp_path: Pa
             (folder / "piece").touch()
             raise ValueError("no")
 
-    pytest.raises(ValueError, failing)
+    with pytest.raises(ValueError):
+        failing()
     with scratch(folder):
         assert (folder / "piece").is_file()
     assert {path.name for path in tmp_path.iterdir()} <= {".assembling.lock"}
@@ -104,7 +106,8 @@ def test_removing_is_never_half_done(tmp_path: Path, monkeypatch: pytest.MonkeyP
             (folder / "piece").touch()
             monkeypatch.setattr("komt.mix.parts.shutil.rmtree", killed)
 
-    pytest.raises(KeyboardInterrupt, killed_while_removing)
+    with pytest.raises(KeyboardInterrupt):
+        killed_while_removing()
     assert not folder.exists()
     monkeypatch.undo()
     with scratch(folder):
