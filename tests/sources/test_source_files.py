@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import unicodedata
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from komt.errors import DataError, KomtError, UsageError
 from komt.files import data_root
 from komt.recipe import load_recipe
 from komt.sources import (
+    RESPLIT,
     SOURCES,
     Rejected,
     Source,
@@ -24,9 +26,9 @@ from komt.sources import (
     own_source,
     present,
     read_rows,
+    read_splits,
     redivided,
 )
-from komt.sources.read import read_splits
 
 BASE = {"name": "mine", "title": "t", "licence": "own", "origin": "native"}
 
@@ -182,6 +184,23 @@ def test_both_sides_of_what_is_held_out_are_read_in_one_pass() -> None:
     held = {text for side, text in sides if side == "test"}
     assert 0 < len(held) < 20
     assert not held & {text for side, text in sides if side == "train"}
+
+
+def test_what_is_redivided_is_read_once_and_the_other_splits_as_they_are() -> None:
+    put("dev.csv", "q\n" + "".join(f"글 {n % 40}\n" for n in range(80)))
+    put("test.csv", "q\n시험\n")
+    files = [{"path": f"{split}.csv", "split": split} for split in ("train", "dev", "test")]
+    made = source({"format": "csv"}, *files, resplit_by="q")
+    assert redivided(made)
+    splits = ("train", RESPLIT, "test")
+    sides = [
+        (side, row["q"]) for side, row in read_splits(made, splits, resplit=True) if isinstance(row, dict)
+    ]
+    for split in splits:
+        plain = [row["q"] for row in read_rows(made, split, resplit=True) if isinstance(row, dict)]
+        assert [text for side, text in sides if side == split] == plain != []
+    assert Counter(side for side, _ in sides)["test"] == 1
+    assert len(sides) == 81
 
 
 # Own sources

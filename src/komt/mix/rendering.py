@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from komt.sources import Rejected, Source, read_rows
 from komt.tasks import Task, UnusableRow, input_text, render
 
 Row = dict[str, Any]
-CHUNK_ROWS = 8192
+CHUNK_ROWS, CHUNK_CHARACTERS = 8192, 1 << 23
+# Of so many rows one is measured.
+_MEASURED = 32
 REJECTS = pa.schema([(name, pa.string()) for name in ("task", "split", "stage", "reason", "where", "row")])
 
 
@@ -54,11 +56,26 @@ class _Made:
     cleaned: dict[str, int] = field(default_factory=dict)
 
 
-def chunks_of(rows: Iterable[Row | Rejected]) -> Iterator[list[Row | Rejected]]:
-    """Rows in lists of CHUNK_ROWS."""
-    rest = iter(rows)
-    while chunk := list(islice(rest, CHUNK_ROWS)):
-        yield chunk
+def chunks_of(
+    rows: Iterable[tuple[str, Row | Rejected]],
+) -> Iterator[tuple[str, int, list[Row | Rejected]]]:
+    """Rows of several splits in lists of one split, each with its number there, from 1.
+
+    A list holds CHUNK_ROWS rows, or fewer long ones: about CHUNK_CHARACTERS in all.
+    """
+    open_: dict[str, list[Row | Rejected]] = {}
+    numbers, sizes = Counter[str](), Counter[str]()
+    for split, row in rows:
+        chunk = open_.setdefault(split, [])
+        if not len(chunk) % _MEASURED:
+            sizes[split] += _MEASURED * len(repr(row))
+        chunk.append(row)
+        if len(chunk) >= CHUNK_ROWS or sizes[split] >= CHUNK_CHARACTERS:
+            numbers[split] += 1
+            sizes[split] = 0
+            yield split, numbers[split], open_.pop(split)
+    for split, chunk in open_.items():
+        yield split, numbers[split] + 1, chunk
 
 
 def rejects_of(part: Path) -> Path:

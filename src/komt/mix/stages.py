@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,12 +14,10 @@ from komt.mix.engine import Engine
 from komt.mix.parts import about_part, about_stage, finish, is_done, unfinished
 from komt.mix.rendering import Chunk, Work, chunks_of, render_chunk
 from komt.recipe import QualityPart
-from komt.sources import Source, file_hash, place, read_rows
+from komt.sources import Source, file_hash, place, read_splits
 from komt.tasks import Task, prefaces
 
-VERSION = 3
-# What a source says that changes no row.
-_NOT_ROWS = {"files", "title", "citation", "rows", "rejected"}
+VERSION = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,38 +75,73 @@ def render_all(
 ) -> list[Rendered]:
     """Render the works that are not rendered yet; a source's rows are read once for all of its tasks."""
     stages = [stage_folder(f"task-{work.task.name}", work_key(work, resplit)) for work in works]
-    by_rows: dict[tuple[str, str], list[int]] = {}
-    for place_, (work, stage) in enumerate(zip(works, stages, strict=True)):
+    by_source: dict[str, list[tuple[Work, Path]]] = {}
+    for work, stage in zip(works, stages, strict=True):
         if not is_done(stage):
-            by_rows.setdefault((work.source.name, work.split), []).append(place_)
-    for (source, split), places in sorted(by_rows.items()):
-        note(f"{source} {split}: {', '.join(works[i].task.name for i in places)}")
-        _render_rows([(works[i], stages[i]) for i in places], resplit, engine)
+            by_source.setdefault(work.source.name, []).append((work, stage))
+    with ExitStack() as stack:
+        under_way: deque[_Reading] = deque()
+
+        def finish_first() -> None:
+            while under_way and under_way[0].rendered:
+                under_way.popleft().finish()
+
+        def chunks() -> Iterator[Chunk]:
+            # In the order of names, so that two builds cannot wait for each other.
+            for name, pairs in sorted(by_source.items()):
+                note(f"{name}: {', '.join(dict.fromkeys(work.task.name for work, _ in pairs))}")
+                reading = _Reading(pairs)
+                under_way.append(reading)
+                stack.push(reading.stack)
+                yield from reading.chunks(resplit)
+                finish_first()
+
+        # One after the other without a break, so that no worker waits for the last part of a source.
+        for _ in engine.map(render_chunk, chunks()):
+            under_way[0].done += 1
+            finish_first()
     return [_rendered(work, stage) for work, stage in zip(works, stages, strict=True)]
 
 
-def _render_rows(works: list[tuple[Work, Path]], resplit: bool, engine: Engine) -> None:
-    """Render several tasks over the same rows."""
-    with ExitStack() as stack:
-        # Taken in the order of their names, so that two builds cannot wait for each other.
-        works = sorted(works, key=lambda pair: pair[1].name)
-        folders = [(work, stack.enter_context(unfinished(stage))) for work, stage in works]
-        first = works[0][0]
-        rows = read_rows(first.source, first.split, resplit=resplit)
-        count = 0
+class _Reading:
+    """A source whose rows are on their way to its tasks: chunks that were sent out, and that are done."""
 
-        def chunks() -> Iterator[Chunk]:
-            nonlocal count
-            for count, chunk in enumerate(chunks_of(rows), start=1):
-                paths = [(work, folder / f"part-{count:05d}.parquet") for work, folder in folders]
-                left = tuple((work, path) for work, path in paths if not path.is_file())
-                if left:
-                    yield Chunk(chunk, left)
+    def __init__(self, works: Sequence[tuple[Work, Path]]) -> None:
+        self.stack = ExitStack()
+        self.sent, self.done, self.read = 0, 0, False
+        self._source = works[0][0].source
+        self._parts: Counter[str] = Counter({work.split: 0 for work, _ in works})
+        self._folders = [
+            (work, self.stack.enter_context(unfinished(stage)))
+            for work, stage in sorted(works, key=lambda pair: pair[1].name)
+        ]
 
-        for _ in engine.map(render_chunk, chunks()):
-            pass
-        for _, folder in folders:
-            finish(folder, _totals([folder / f"part-{n:05d}.parquet" for n in range(1, count + 1)]))
+    @property
+    def rendered(self) -> bool:
+        """Whether all of its rows are rendered."""
+        return self.read and self.done == self.sent
+
+    def chunks(self, resplit: bool) -> Iterator[Chunk]:
+        """What is not rendered yet."""
+        rows = read_splits(self._source, sorted(self._parts), resplit=resplit)
+        for split, number, chunk in chunks_of(rows):
+            self._parts[split] = number
+            paths = [(w, _part(folder, number)) for w, folder in self._folders if w.split == split]
+            left = tuple((work, path) for work, path in paths if not path.is_file())
+            if left:
+                self.sent += 1
+                yield Chunk(chunk, left)
+        self.read = True
+
+    def finish(self) -> None:
+        """Put the stages in their places."""
+        for work, folder in self._folders:
+            finish(folder, _totals([_part(folder, n + 1) for n in range(self._parts[work.split])]))
+        self.stack.close()
+
+
+def _part(folder: Path, number: int) -> Path:
+    return folder / f"part-{number:05d}.parquet"
 
 
 def _totals(parts: list[Path]) -> dict[str, Any]:
@@ -127,5 +161,5 @@ def _totals(parts: list[Path]) -> dict[str, Any]:
 
 def _rendered(work: Work, stage: Path) -> Rendered:
     about = about_stage(stage)
-    parts = tuple(stage / f"part-{n:05d}.parquet" for n in range(1, about["parts"] + 1))
+    parts = tuple(_part(stage, n + 1) for n in range(about["parts"]))
     return Rendered(work, parts, about["read"], about["rejected"], about["cleaned"])

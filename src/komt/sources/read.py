@@ -18,6 +18,7 @@ from komt.sources.source import Source, SourceFile, checked_place, place, presen
 
 RESPLIT = "resplit-test"
 _RESPLIT_SHARE = 0.25
+_SIDES = {"train", RESPLIT}
 # Fixed, and independent of any recipe's seed: the redivided evaluation set is the same for everyone.
 _RESPLIT_SALT = "komt resplit 1"
 _HOLD_OUT_SALT = "komt hold out 1"
@@ -32,7 +33,7 @@ def read_rows(source: Source, split: str, *, resplit: bool = False) -> Iterator[
     Raises:
         DataError: no such split, a missing file, a wrong checksum, a broken file.
     """
-    divided = resplit and redivided(source)
+    divided = resplit and redivided(source) and split in _SIDES
     if divided or (source.hold_out and split in source.splits):
         yield from (row for side, row in _sided(source, divided) if side == split)
         return
@@ -42,13 +43,17 @@ def read_rows(source: Source, split: str, *, resplit: bool = False) -> Iterator[
             yield _identified(item, seen) if isinstance(item, Row) else item
 
 
-def read_splits(source: Source, splits: Collection[str]) -> Iterator[tuple[str, dict[str, Any] | Rejected]]:
+def read_splits(
+    source: Source, splits: Collection[str], *, resplit: bool = False
+) -> Iterator[tuple[str, dict[str, Any] | Rejected]]:
     """Rows of several splits, each with its split: as `read_rows`, but what is divided is read once."""
-    if source.hold_out:
-        yield from ((side, row) for side, row in _sided(source, False) if side in splits)
-        return
+    divided = resplit and redivided(source)
+    once = set(splits) & (_SIDES if divided else set(source.splits) if source.hold_out else set())
+    if once:
+        yield from ((side, row) for side, row in _sided(source, divided) if side in once)
     for split in splits:
-        yield from ((split, row) for row in read_rows(source, split))
+        if split not in once:
+            yield from ((split, row) for row in read_rows(source, split, resplit=resplit))
 
 
 def _sided(source: Source, divided: bool) -> Iterator[tuple[str, dict[str, Any] | Rejected]]:
