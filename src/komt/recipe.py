@@ -14,6 +14,7 @@ from komt.errors import UsageError, did_you_mean
 from komt.files import read_text
 
 Bits = Literal[4, 8, 16, 32]
+Kind = Literal["plain", "options", "closed_book", "passage_first", "instruction_first", "inverted"]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(gt=0)]
 Words = Annotated[str, Field(min_length=1)]
@@ -154,7 +155,7 @@ class DataPart(Part):
     sources: dict[str, SourcePart] = {}
     source_cap: Count | None = None
     mixing: MixingPart | None = None
-    kinds: dict[str, Rate] = {}
+    kinds: dict[Kind, Rate] = {}
     few_shot: FewShotPart = FewShotPart()
     missing: Literal["error", "skip"] = "error"
     over_long: Literal["shorten", "drop", "error"] = "shorten"

@@ -87,3 +87,10 @@ def test_unwanted_origins_and_licences_are_left_out() -> None:
 def test_an_evaluation_set_never_trains() -> None:
     with pytest.raises(DataError, match="for evaluation only"):
         training_tasks(recipe(tasks=["ntrex.en_ko"], resplit=True))
+
+
+def test_an_unknown_source_or_kind_is_refused() -> None:
+    with pytest.raises(UsageError, match="unknown source 'korqaud'; did you mean 'korquad'"):
+        training_tasks(recipe(tasks=["sample.qa"], sources={"korqaud": {"cap": 5}}))
+    with pytest.raises(UsageError, match=r"data\.kinds"):
+        recipe(tasks=["sample.qa"], kinds={"inverse": 0.5})

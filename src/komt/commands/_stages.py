@@ -49,6 +49,7 @@ def recipe_with_own(name_or_path: str, overrides: list[str] | None = None) -> Re
 
     recipe = load_recipe(name_or_path, overrides)
     add_folder_beside(recipe.data.beside)
+    check_metrics(recipe)
     return recipe
 
 
@@ -62,7 +63,8 @@ def check_metrics(recipe: Recipe) -> None:
     from komt.tasks import load_task
 
     named = [metric for part in recipe.data.files for metric in part.metrics]
-    named += [metric for task in recipe.evaluate.tasks for metric in load_task(task, recipe).metrics]
+    tasks = (*recipe.data.tasks, *recipe.evaluate.tasks)
+    named += [metric for task in tasks for metric in load_task(task, recipe).metrics]
     for metric in named:
         METRICS.get(metric)
 

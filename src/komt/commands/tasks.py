@@ -13,8 +13,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from itertools import islice
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from komt.example import Example
+    from komt.tasks import Task, Template
+    from komt.tasks.check import Finding
+
+    Row = dict[str, Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +85,7 @@ def _list(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace) -> int:
     from komt.errors import UsageError
     from komt.sources import Rejected, present, read_rows, train_missing
-    from komt.tasks import load_task, render
+    from komt.tasks import load_task
 
     if args.n < 1:
         raise UsageError(f"-n {args.n}: at least 1")
@@ -88,17 +95,30 @@ def _show(args: argparse.Namespace) -> int:
     if not split:
         raise train_missing(source)
     rows = [row for row in read_rows(source, split) if not isinstance(row, Rejected)]
-    step = max(1, len(rows) // (args.n * len(task.templates)))
-    picked = list(islice(rows[::step], args.n * len(task.templates)))
     examples = [
-        render(task, row, 0, split=split, template=task.templates[index % len(task.templates)])
-        for index, row in enumerate(picked)
+        example for template in task.templates for example in _examples(task, template, rows, split, args.n)
     ]
     if args.json:
         print(json.dumps([example.as_record() for example in examples], ensure_ascii=False, indent=1))
         return 0
     _print_examples(examples)
     return 0
+
+
+def _examples(task: Task, template: Template, rows: list[Row], split: str, count: int) -> list[Example]:
+    """Examples of one phrasing, of rows that it fits, from all over the source."""
+    from komt.tasks import UnusableRow, render, with_derived
+
+    found: list[Example] = []
+    step = max(1, len(rows) // (3 * count))
+    # A stride over all rows first, then, should too few of these fit, the rows in between.
+    for row in (row for start in range(step) for row in rows[start::step]):
+        with suppress(UnusableRow):
+            if template.fits(with_derived(task, row)):
+                found.append(render(task, row, 0, split=split, template=template))
+        if len(found) == count:
+            break
+    return found
 
 
 def _print_examples(examples: list[Any]) -> None:
@@ -114,6 +134,18 @@ def _print_examples(examples: list[Any]) -> None:
         console.print()
 
 
+def _unknown_metrics(task: Task) -> list[Finding]:
+    from komt.errors import did_you_mean
+    from komt.evaluate.metrics import METRICS
+    from komt.tasks.check import Finding
+
+    unknown = [metric for metric in task.metrics if metric not in METRICS]
+    return [
+        Finding(task.name, "metrics", f"unknown metric{did_you_mean(metric, METRICS.names())}", metric)
+        for metric in unknown
+    ]
+
+
 def _check(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
@@ -122,7 +154,7 @@ def _check(args: argparse.Namespace) -> int:
     from komt.tasks.check import check_task
 
     tasks = [load_task(name) for name in args.names or TASKS.names()]
-    findings = [finding for task in tasks for finding in check_task(task)]
+    findings = [finding for task in tasks for finding in (*_unknown_metrics(task), *check_task(task))]
     unread = [task.name for task in tasks if not present(task.rows_from)]
     if args.json:
         report = {

@@ -149,14 +149,14 @@ def _assemble(work: _Build, out: Path, note: Note) -> Manifest:
         rows, [*work.held.values(), *work.others], work.chosen, work.recipe.data, work.engine, work.scratch
     )
     if not any((item.code == 0).any() for item in rows):
-        raise _nothing_left(rows, {})
+        raise _nothing_left(rows, {}, work.chosen)
     note("putting the mixture in order")
     train = _train_parts(work, rows)
     note("measuring the evaluation examples")
     held = _evaluation_parts(work)
     every = [part for parts in held.values() for part in parts]
     if not sum(about_part(part)["kept"] for part in train):
-        raise _nothing_left(rows, counted(train))
+        raise _nothing_left(rows, counted(train), work.chosen)
     merge([*train], out / "train.parquet", SCHEMA)
     merge(every, out / "evaluate.parquet", SCHEMA)
     merge([beside(part, "prints") for part in train], out / "fingerprints.parquet", FINGERPRINTS)
@@ -323,8 +323,11 @@ def _together(*parts: Counts) -> Counts:
     return {stage: dict(sorted(sums[stage].items())) for stage in sorted(sums)}
 
 
-def _nothing_left(rows: Sequence[TaskRows], final: dict[str, dict[str, dict[str, int]]]) -> DataError:
-    lines = []
+def _nothing_left(
+    rows: Sequence[TaskRows], final: dict[str, dict[str, dict[str, int]]], chosen: Chosen
+) -> DataError:
+    lines = [f"  {name}: held out ({why})" for name, why in chosen.held_out.items()]
+    lines += [f"  {name}: {why}" for name, why in chosen.absent.items()]
     for item in rows:
         length = final.get(item.name, {}).get("rejected", {})
         counts = _together(item.rendered.rejected, item.counts(), {"length": length})

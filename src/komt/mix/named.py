@@ -13,7 +13,7 @@ from komt.errors import DataError, UsageError, did_you_mean
 from komt.mix.filters import source_reason
 from komt.recipe import Part, Recipe, TaskPart, Words, parse_part
 from komt.registry import Registry
-from komt.sources import Source, present, redivided, train_missing
+from komt.sources import SOURCES, Source, present, redivided, train_missing
 from komt.sources.source import read_yaml
 from komt.tasks import TASKS, Task, load_task, own_tasks
 
@@ -78,7 +78,7 @@ def training_tasks(recipe: Recipe) -> Chosen:
     """The tasks that a recipe trains on.
 
     Raises:
-        UsageError: an unknown task, mixture or family.
+        UsageError: an unknown task, mixture, family or source.
         DataError: rows are not here, and the recipe does not say to skip them: all of them at once.
     """
     data, chosen = recipe.data, Chosen()
@@ -92,6 +92,9 @@ def training_tasks(recipe: Recipe) -> Chosen:
                 f"data.hold_out: unknown family '{family}'{near}",
                 cure=f"known: {', '.join(sorted(families))}",
             )
+    for name in data.sources:
+        if name not in SOURCES and name not in own_tasks(recipe):
+            raise UsageError(f"data.sources: unknown source '{name}'{did_you_mean(name, SOURCES.names())}")
     missing: dict[str, DataError] = {}
     for name, part in _named(recipe).items():
         task = load_task(name, recipe)

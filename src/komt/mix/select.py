@@ -22,7 +22,7 @@ from komt.mix.mixture import choose, mixed_hash, task_sizes
 from komt.mix.named import Chosen
 from komt.mix.reasons import CODES, REASONS
 from komt.mix.stages import Rendered
-from komt.recipe import DataPart, QualityPart
+from komt.recipe import DataPart, Kind, QualityPart
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -241,7 +241,7 @@ def drop_places(tasks: Sequence[TaskRows], places: npt.NDArray[np.int64], reason
         start += len(rows.code)
 
 
-def thin_kinds(tasks: Sequence[TaskRows], kinds: Mapping[str, float]) -> None:
+def thin_kinds(tasks: Sequence[TaskRows], kinds: Mapping[Kind, float]) -> None:
     """Keep the wished share of each kind of template: whole groups, by their hash."""
     for rows in tasks:
         for kind, rate in kinds.items():

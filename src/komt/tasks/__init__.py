@@ -1,7 +1,7 @@
 """What is asked. ADD A TASK: one YAML in `catalog/`."""
 
 from komt.tasks.own import add_folder_beside, load_task, own_tasks, recipe_tasks
-from komt.tasks.render import UnusableRow, choose_template, input_text, prefaces, render
+from komt.tasks.render import UnusableRow, choose_template, input_text, prefaces, render, with_derived
 from komt.tasks.shots import few_shot
 from komt.tasks.task import TASKS, Task, Template, read_task_file
 
@@ -20,4 +20,5 @@ __all__ = [
     "read_task_file",
     "recipe_tasks",
     "render",
+    "with_derived",
 ]

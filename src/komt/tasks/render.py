@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from komt.errors import DataError
+from komt.errors import DataError, did_you_mean
 from komt.example import Evidence, Example, Message
 from komt.sources import Source, share_of
 from komt.tasks.jinja import always_shown, fields_of, fill, names_in
@@ -137,8 +137,19 @@ def _by_weight(templates: Sequence[Template], key: list[Any]) -> Template:
 
 
 def input_text(task: Task, row: Row) -> str:
-    """What a row asks, as one text: its input fields, else all fields that the task's prompts may show."""
+    """What a row asks, as one text: its input fields, else all fields that the task's prompts may show.
+
+    Raises:
+        DataError: the rows do not have an input field.
+    """
     row = with_derived(task, row)
+    for name in task.input:
+        if name not in row:
+            raise DataError(
+                f"`input` names a field '{name}' that the rows do not have{did_you_mean(name, row)}",
+                where=f"task {task.name}",
+                cure=f"the fields are: {', '.join(row)}",
+            )
     return "\n".join(filter(None, (_as_text(row.get(name, "")) for name in _input_fields(task))))
 
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
 from komt.errors import UsageError
-from komt.recipe import Part, Words, parse_part
+from komt.recipe import Kind, Part, Words, parse_part
 from komt.registry import Registry
 from komt.sources import RESPLIT, Source, load_source, redivided
 from komt.sources.source import read_yaml
 
-Kind = Literal["plain", "options", "closed_book", "passage_first", "instruction_first", "inverted"]
 CATALOG = Path(__file__).parent / "catalog"
 
 
