@@ -8,11 +8,17 @@ from komt.errors import DataError
 from komt.files import hash_of, read_text, sniff_encoding, staged_folder, write_atomic
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949", "utf-16", "utf-32"])
 def test_korean_text_is_read_in_any_usual_encoding(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "글.txt"
     path.write_bytes("한글 텍스트입니다".encode(encoding))
     assert read_text(path) == "한글 텍스트입니다"
+
+
+@pytest.mark.parametrize("order", ["le", "be"])
+def test_utf32_is_told_from_utf16_by_its_mark(order: str) -> None:
+    assert sniff_encoding(f"\ufeff번호,글\n1,가\n".encode(f"utf-32-{order}")) == "utf-32"
+    assert sniff_encoding(f"\ufeff번호,글\n1,가\n".encode(f"utf-16-{order}")) == "utf-16"
 
 
 def test_bytes_that_are_no_korean_text_have_no_encoding() -> None:
