@@ -126,6 +126,25 @@ def test_what_cannot_be_read_is_told(tmp_path: Path, name: str, data: bytes) -> 
         sniff(tmp_path / name)
 
 
+@pytest.mark.parametrize("depth", [700, 100_000])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [('{"a": ', "}"), ('[{"a": ', "}]"), ('{"a": 1}\n{"a": ', "}"), ('{"rows": [{"a": ', "}]}"), ("", "")],
+)
+def test_json_nested_too_deeply_is_told_with_its_place(
+    tmp_path: Path, before: str, after: str, depth: int
+) -> None:
+    path = write(tmp_path / "a.json", before + "[" * depth + "]" * depth + after)
+    with pytest.raises(DataError, match=r"nested too deeply|expected an object") as error:
+        sniff(path)
+    assert path.name in error.value.where
+
+
+def test_a_list_of_objects_is_found_below_names_and_lists(tmp_path: Path) -> None:
+    found = sniff(write(tmp_path / "a.json", '{"v": [1, 2], "x": {"item": [{"rows": [{"a": 1}]}]}}'))
+    assert found.declaration["reader"] == {"format": "json", "records": "x.item"}
+
+
 def test_short_records_are_seen_and_filled(tmp_path: Path) -> None:
     text = "id,text,label\n" + "".join(f"{n},글,가\n" for n in range(30)) + "30,글\n"
     found = sniff(write(tmp_path / "a.csv", text))

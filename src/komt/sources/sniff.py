@@ -24,6 +24,7 @@ from komt.sources.source import Source
 
 _LINES = 50_000
 _SAMPLES = 3
+_DEEPEST = 100
 _SPLITS = (("train", r"train|학습|훈련"), ("dev", r"valid|dev|검증"), ("test", r"test|eval|평가|시험"))
 _LANGUAGES = ("ko", "kor", "nk", "en", "eng", "fr", "ja", "zh", "de", "es", "vi")
 _SUFFIXES = {".json", ".jsonl", ".csv", ".tsv", ".txt", ".xlsx", ".parquet"}
@@ -204,7 +205,7 @@ def _json_reader(content: Content) -> tuple[dict[str, Any], list[str]]:
     first = next((line for line in content.lines() if line.strip()), "")
     try:
         json.loads(first)
-    except json.JSONDecodeError:
+    except (RecursionError, json.JSONDecodeError):
         return {"format": "json"}, ["one object: one row"]
     return {"format": "jsonl"}, []
 
@@ -215,13 +216,21 @@ def _list_in(content: Content) -> str:
 
     from komt.sources.readers.jsonl import utf8
 
+    path: list[str] = []
     with closing(content.open()) as stream:
         try:
-            for prefix, event, _ in ijson.parse(utf8(stream, content.encoding()), use_float=True):
-                if event == "end_map" and not prefix:
+            # Not ijson.parse, whose paths fill the memory where a file is nested a hundred thousand deep.
+            for event, value in ijson.basic_parse(utf8(stream, content.encoding()), use_float=True):
+                if event == "start_map" and path and path[-1] == "[]":
+                    return ".".join(path[:-1]).replace(".[]", "[]")
+                if event in {"start_map", "start_array"}:
+                    path.append("[]" if event == "start_array" else "")
+                elif event == "map_key":
+                    path[-1] = value
+                elif event in {"end_map", "end_array"}:
+                    path.pop()
+                if not 0 < len(path) < _DEEPEST:
                     return ""
-                if event == "start_map" and prefix.endswith(".item"):
-                    return str(prefix.removesuffix(".item").replace(".item", "[]"))
         except (ijson.JSONError, UnicodeDecodeError):
             return ""  # the reading proper says where
     return ""

@@ -42,7 +42,7 @@ def row_of(value: Any, where: str, plain: bool = False) -> Row | Rejected:
     """A row of a JSON object; `plain` where its text is NFC and free of escapes already.
 
     Raises:
-        DataError: it is no object.
+        DataError: it is no object, or is nested too deeply.
     """
     if not isinstance(value, dict):
         raise DataError(
@@ -50,6 +50,13 @@ def row_of(value: Any, where: str, plain: bool = False) -> Row | Rejected:
             where=where,
             cure='write one object a line, as {"question": "…", "answer": "…"}',
         )
+    try:
+        return _tidied(value, where, plain)
+    except RecursionError as error:
+        raise _too_deep(where) from error
+
+
+def _tidied(value: dict[str, Any], where: str, plain: bool) -> Row | Rejected:
     if not plain:
         return row_or_rejected(clean(value), where)
     for key, item in value.items():
@@ -58,6 +65,14 @@ def row_of(value: Any, where: str, plain: bool = False) -> Row | Rejected:
         elif type(item) is list or type(item) is dict:
             value[key] = clean(item)
     return Row(value, where)
+
+
+def _too_deep(where: str) -> DataError:
+    return DataError(
+        "the JSON is nested too deeply to be read",
+        where=where,
+        cure="such a file is no data: look at its first characters, or get it again",
+    )
 
 
 def is_plain(text: str) -> bool:
@@ -159,7 +174,7 @@ def _lines(content: Content, encoding: str) -> PlainItems:
             held = None
         try:
             value, end = _scan(line, 0)
-        except (StopIteration, json.JSONDecodeError):
+        except (StopIteration, RecursionError, json.JSONDecodeError):
             end = -1
         if end != len(line):
             value = loads(line, content, number)
@@ -175,11 +190,11 @@ def _first(line: str, content: Content, number: int, encoding: str) -> Any:
     """The first line's value; where it is none, the file may be one object over several lines."""
     try:
         return json.loads(line)
-    except json.JSONDecodeError:
+    except (RecursionError, json.JSONDecodeError):
         if not content.big:
             try:
                 whole = json.loads(content.text(encoding))
-            except json.JSONDecodeError:
+            except (RecursionError, json.JSONDecodeError):
                 whole = None
             refuse_object_around_a_list(whole, content)
         return loads(line, content, number)
@@ -222,7 +237,7 @@ def loads(text: str, content: Content, first_line: int = 1) -> Any:
     """The value of JSON text.
 
     Raises:
-        DataError: broken JSON, with file, line and column.
+        DataError: broken JSON, with file, line and column; or JSON that is nested too deeply.
     """
     try:
         return json.loads(text)
@@ -233,6 +248,8 @@ def loads(text: str, content: Content, first_line: int = 1) -> Any:
             where=f"{content}, line {line}, column {error.colno}",
             cure="give JSON Lines (one object a line) or one JSON array of objects",
         ) from error
+    except RecursionError as error:
+        raise _too_deep(f"{content}, line {first_line}") from error
 
 
 def _kind(value: Any) -> str:
