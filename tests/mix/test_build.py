@@ -198,7 +198,8 @@ def test_korquad_is_built_without_an_article_in_both_parts(tmp_path: Path, reald
     task = manifest.tasks["korquad.qa"]
     assert task.read == 4528
     assert 695 <= task.examples <= 700  # whole passages, up to the cap
-    assert task.rejected == {"filter": {"duplicate": 9}, "mixture": {"cap": 4528 - 9 - task.examples}}
+    repeated = {"duplicate": 11, "near_duplicate": 5}
+    assert task.rejected == {"filter": repeated, "mixture": {"cap": 4528 - 16 - task.examples}}
     assert balanced(manifest)
     assert (manifest.resplit, manifest.comparable) == (["korquad"], False)
     train, held = (read_examples(tmp_path / "data" / f"{name}.parquet") for name in ("train", "evaluate"))
