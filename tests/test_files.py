@@ -17,8 +17,8 @@ def test_korean_text_is_read_in_any_usual_encoding(tmp_path: Path, encoding: str
 
 @pytest.mark.parametrize("order", ["le", "be"])
 def test_utf32_is_told_from_utf16_by_its_mark(order: str) -> None:
-    assert sniff_encoding(f"\ufeff번호,글\n1,가\n".encode(f"utf-32-{order}")) == "utf-32"
-    assert sniff_encoding(f"\ufeff번호,글\n1,가\n".encode(f"utf-16-{order}")) == "utf-16"
+    assert sniff_encoding("\ufeff번호,글\n1,가\n".encode(f"utf-32-{order}")) == "utf-32"
+    assert sniff_encoding("\ufeff번호,글\n1,가\n".encode(f"utf-16-{order}")) == "utf-16"
 
 
 def test_bytes_that_are_no_korean_text_have_no_encoding() -> None:

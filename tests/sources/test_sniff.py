@@ -196,7 +196,22 @@ def test_an_archive_is_declared_by_its_folders(tmp_path: Path, kind: str) -> Non
         "Training/**/*.json",
         "Validation/**/*.json",
     ]
-    assert found.remarks[0] == "1 files of other kinds are left out"
+    assert found.remarks[0].startswith("1 file of another kind is left out: ")
+
+
+def test_files_that_the_declaration_does_not_read_are_named(tmp_path: Path) -> None:
+    files = {
+        "readme.txt": "읽어 주세요\n",
+        "train.csv": "q,a\n가,나\n",
+        "dev.json": '[{"q": "질문", "a": "답"}]',
+    }
+    (tmp_path / "two.zip").write_bytes(zip_of({name: text.encode() for name, text in files.items()}))
+    found = sniff(tmp_path / "two.zip")
+    assert found.rows == {"dev": 1}
+    assert "2 files of other kinds are left out: train.csv, readme.txt;" in found.remarks[0]
+    pairs = {"a.ko": "하나\n", "a.en": "one\n", "notes.csv": "q,a\n가,나\n"}
+    (tmp_path / "pairs.zip").write_bytes(zip_of({name: text.encode() for name, text in pairs.items()}))
+    assert "notes.csv" in sniff(tmp_path / "pairs.zip").remarks[0]
 
 
 def test_files_that_differ_in_the_language_are_read_beside_each_other(tmp_path: Path) -> None:
@@ -243,6 +258,15 @@ def test_what_is_printed_can_be_pasted(
         assert (row["글"], row["label"]) == (": 가#", "'나")
     finally:
         add_folder_beside("")
+
+
+def test_control_characters_of_the_data_are_spelled_out_in_the_comments(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    path = write(tmp_path / "nul.csv", "q\x07,a\n가\x00나,다\x1b\ufeff라\n마,바\n")
+    _, out, _ = check(capsys, str(path))
+    assert r"가\x00나" in out and r"다\x1b\ufeff라" in out
+    assert yaml.safe_load(out)["rows"] == {"train": 2}
 
 
 def test_a_path_is_checked_as_json_too(tmp_path: Path, capsys: Captured) -> None:

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,7 +146,16 @@ def declared(found: Sniffed) -> str:
         *(f"note: {remark}" for remark in found.remarks),
         f"save this as sources/{found.declaration['name']}.yaml beside your recipe:",
     ]
-    return "\n".join([*(f"# {line}" for line in seen), _yaml(found)])
+    return "\n".join([*(f"# {_comment(line)}" for line in seen), _yaml(found)])
+
+
+def _comment(text: str) -> str:
+    """Text as it may stand in a comment of YAML: control characters and line separators are spelled out."""
+    spelled = {"Cc", "Cs", "Cn", "Zl", "Zp"}
+    return "".join(
+        ascii(letter)[1:-1] if letter == "\ufeff" or unicodedata.category(letter) in spelled else letter
+        for letter in text
+    )
 
 
 def _yaml(found: Sniffed) -> str:

@@ -25,6 +25,7 @@ from komt.sources.source import Source
 _LINES = 50_000
 _SAMPLES = 3
 _DEEPEST = 100
+_NAMED = 5
 _SPLITS = (("train", r"train|학습|훈련"), ("dev", r"valid|dev|검증"), ("test", r"test|eval|평가|시험"))
 _LANGUAGES = ("ko", "kor", "nk", "en", "eng", "fr", "ja", "zh", "de", "es", "vi")
 _SUFFIXES = {".json", ".jsonl", ".csv", ".tsv", ".txt", ".xlsx", ".parquet"}
@@ -103,9 +104,20 @@ def _files(path: Path) -> tuple[list[dict[str, Any]], list[Content], list[str]]:
     if not known:
         raise DataError("no file with data in it", where=str(path), cure="name the file itself")
     chosen = max(known, key=lambda suffix: sum(content.size or 1 for content in groups[suffix]))
-    others = sum(len(group) for suffix, group in groups.items() if suffix != chosen)
-    remarks = [f"{others:,} files of other kinds are left out"] if others else []
-    return _members(path, groups[chosen], chosen), groups[chosen], remarks
+    # Those that hold data first.
+    kinds = sorted(groups.keys() - {chosen}, key=lambda suffix: (suffix not in _SUFFIXES, suffix == ".txt"))
+    others = [content for suffix in kinds for content in groups[suffix]]
+    return _members(path, groups[chosen], chosen), groups[chosen], _left_out(others)
+
+
+def _left_out(contents: list[Content]) -> list[str]:
+    """A remark that names files which the declaration does not read."""
+    if not contents:
+        return []
+    names = ", ".join(content.member or content.label for content in contents[:_NAMED])
+    more = f" and {len(contents) - _NAMED:,} more" if len(contents) > _NAMED else ""
+    many = f"{len(contents):,} files of other kinds are" if contents[1:] else "1 file of another kind is"
+    return [f"{many} left out: {names}{more}; where one holds data, check it by itself"]
 
 
 def _language_pairs(
@@ -127,7 +139,9 @@ def _language_pairs(
         split = split_named(own) or "train"
         entries.append({"path": str(path.resolve()), "split": split, "member": own, "beside": others})
         first += [found[language] for language in languages]
-    return entries, first, []
+    read = set(map(id, first))
+    others = [content for content in contents if id(content) not in read]
+    return entries, first, _left_out(others)
 
 
 def _members(path: Path, contents: list[Content], suffix: str) -> list[dict[str, Any]]:
