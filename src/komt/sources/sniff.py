@@ -114,7 +114,7 @@ def _left_out(contents: list[Content]) -> list[str]:
     """A remark that names files which the declaration does not read."""
     if not contents:
         return []
-    names = ", ".join(content.member or content.label for content in contents[:_NAMED])
+    names = ", ".join(content.label for content in contents[:_NAMED])
     more = f" and {len(contents) - _NAMED:,} more" if len(contents) > _NAMED else ""
     many = f"{len(contents):,} files of other kinds are" if contents[1:] else "1 file of another kind is"
     return [f"{many} left out: {names}{more}; where one holds data, check it by itself"]
@@ -140,8 +140,7 @@ def _language_pairs(
         entries.append({"path": str(path.resolve()), "split": split, "member": own, "beside": others})
         first += [found[language] for language in languages]
     read = set(map(id, first))
-    others = [content for content in contents if id(content) not in read]
-    return entries, first, _left_out(others)
+    return entries, first, _left_out([content for content in contents if id(content) not in read])
 
 
 def _members(path: Path, contents: list[Content], suffix: str) -> list[dict[str, Any]]:
