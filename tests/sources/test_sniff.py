@@ -153,6 +153,23 @@ def test_short_records_are_seen_and_filled(tmp_path: Path) -> None:
     assert found.rows == {"train": 31}
 
 
+@pytest.mark.parametrize("broken", ['"질문 7,"답, 7"', '"질문 7","답, 7', '"질문 7"이요,"답, 7"'])
+@pytest.mark.parametrize("comma", [", ", " "])
+def test_one_open_quote_is_named_with_its_line(tmp_path: Path, broken: str, comma: str) -> None:
+    lines = ["q,a", *(f'"질문 {n}","답{comma}{n}"' for n in range(20))]
+    lines[8] = broken.replace(", ", comma)
+    found = sniff(write(tmp_path / "a.csv", "\n".join(lines) + "\n"))
+    assert [remark for remark in found.remarks if remark.startswith("line 9 opens a quote")]
+    assert "19 of 20" in found.remarks[-1]
+
+
+def test_quotes_for_letters_are_no_open_quotes(tmp_path: Path) -> None:
+    rows = [f'{n}\t"말" 하고 {n}' for n in range(20)] + ['20\t"통째로"', '21\t"열고']
+    found = sniff(write(tmp_path / "a.tsv", "\n".join(["id\ttext", *rows]) + "\n"))
+    assert found.declaration["reader"]["quoting"] == "none"
+    assert found.remarks == []
+
+
 def test_a_split_is_known_by_the_name() -> None:
     names = [
         "x.train.json",
@@ -263,11 +280,11 @@ def test_what_is_printed_can_be_pasted(
 def test_control_characters_of_the_data_are_spelled_out_in_the_comments(
     tmp_path: Path, capsys: Captured
 ) -> None:
-    path = write(tmp_path / "nul.csv", "q\x07,a\n가\x00나,다\x1b\ufeff라\n마,바\n")
+    path = write(tmp_path / "nul.csv", "질문,답\n가\x00나,다\x1b\ufeff라\n" + "마,바\n" * 20)
     _, out, _ = check(capsys, str(path))
     assert r"가\x00나" in out
     assert r"다\x1b\ufeff라" in out
-    assert yaml.safe_load(out)["rows"] == {"train": 2}
+    assert yaml.safe_load(out)["rows"] == {"train": 21}
 
 
 def test_a_path_is_checked_as_json_too(tmp_path: Path, capsys: Captured) -> None:

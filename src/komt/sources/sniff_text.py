@@ -60,6 +60,8 @@ def sniff_text(lines: Iterable[str], whole: bool) -> tuple[dict[str, Any], list[
         reader, remarks = _one_column(kept)
     else:
         reader, remarks = _table(fit)
+    if reader["quoting"] == "none" and (remark := _open_quote(found, comment)):
+        remarks.append(remark)
     return {**reader, **({"comment": comment} if comment else {})}, remarks
 
 
@@ -69,6 +71,36 @@ def _one_column(lines: list[str]) -> tuple[dict[str, Any], list[str]]:
     if not (rows and _HEADER_WORD.fullmatch(rows[0][0].strip())):
         reader |= {"header": False, "columns": ["text"]}
     return reader, ["one column: a line is a row"]
+
+
+def _open_quote(lines: list[str], comment: str) -> str:
+    """What to say where nearly all lines are properly quoted, and one breaks it; else ""."""
+    quoted = [
+        (number, line)
+        for number, line in enumerate(lines, start=1)
+        if '"' in line and not (comment and line.startswith(comment))
+    ]
+    for delimiter in _DELIMITERS:
+        opened = [(number, line) for number, line in quoted if f'{delimiter}"' in f"{delimiter}{line}"]
+        widths = Counter(width for _, line in opened if (width := _width(line, delimiter)) > 1)
+        if not widths:
+            continue
+        width, good = widths.most_common(1)[0]
+        bad = [number for number, line in opened if _width(line, delimiter) != width]
+        if bad and good >= 3 and good >= 0.8 * len(opened):
+            return (
+                f"line {bad[0]:,} opens a quote that is not closed as in the other lines ({good:,} of"
+                f" {len(opened):,} with quotes are right): quotes are taken for letters; mend it, check again"
+            )
+    return ""
+
+
+def _width(line: str, delimiter: str) -> int:
+    """How many cells a line has with quoting; 0 where it is no whole record."""
+    try:
+        return len(next(csv.reader([line], delimiter=delimiter, strict=True)))
+    except csv.Error:
+        return 0
 
 
 def _comment(lines: list[str]) -> str:
