@@ -19,6 +19,8 @@ Rate = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(gt=0)]
 Words = Annotated[str, Field(min_length=1)]
 P = TypeVar("P", bound=BaseModel)
+# Of a wrong value; a longer one is not repeated.
+_SHOWN_CHARACTERS = 80
 
 
 class Part(BaseModel):
@@ -371,8 +373,10 @@ def _explain(item: dict[str, Any], part: type[BaseModel]) -> str:
         return f"{key}: unknown key{did_you_mean(location[-1], _fields_at(part, location[:-1]))}"
     if item["type"] == "missing":
         return f"{key}: missing"
-    message = str(item["msg"])
-    return f"{key}: {message[0].lower()}{message[1:]} (given: {item['input']!r})"
+    message = str(item["msg"]).removeprefix("Value error, ")
+    message = f"{key}: {message[0].lower()}{message[1:]}" if key else message
+    given = repr(item["input"])
+    return f"{message} (given: {given})" if key and len(given) <= _SHOWN_CHARACTERS else message
 
 
 def _fields_at(part: type[BaseModel], location: list[str]) -> list[str]:

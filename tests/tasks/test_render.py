@@ -211,6 +211,32 @@ def test_a_wrong_task_file_reports_all_mistakes(tmp_path: Any) -> None:
     assert "metrics" in text
 
 
+@pytest.mark.parametrize(
+    ("template", "what"),
+    [
+        ("{id: one, kind: plain, prompt: '{{ q }}', answer: x}", "two templates have the same id 'one'"),
+        ("{id: two, kind: options, prompt: '{{ q }}', answer: x}", "'two': the kind options needs choices"),
+        ("{id: two, kind: passage_first, prompt: '{{ q }}', answer: x}", "template 'two': a passage_first"),
+    ],
+)
+def test_a_mistake_between_keys_names_the_template_and_repeats_no_task(
+    tmp_path: Any, template: str, what: str
+) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        "family: f\nsource: sample\nmetrics: [f1]\n"
+        "templates:\n"
+        f"  - {{id: one, kind: plain, prompt: '{{{{ q }}}}, {'긴 말 ' * 30}', answer: x}}\n"
+        f"  - {template}\n"
+    )
+    with pytest.raises(UsageError) as error:
+        read_task_file(path)
+    text = str(error.value)
+    assert what in text
+    for word in ("value error", "긴 말", "- :"):
+        assert word not in text.casefold()
+
+
 def test_catalogue_prompts_differ_between_phrasings() -> None:
     for name in TASKS.names():
         prompts = sorted(template.prompt for template in load_task(name).templates)

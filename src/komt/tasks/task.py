@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,7 +54,9 @@ class Template(Part):
     @model_validator(mode="after")
     def _passage_first_shares_the_preface(self) -> Template:
         if (self.kind == "passage_first") != self.prompt.startswith("{{ preface }}"):
-            raise ValueError("a passage_first prompt, and no other, starts with '{{ preface }}'")
+            raise ValueError(
+                f"template '{self.id}': a passage_first prompt, and no other, starts with '{{{{ preface }}}}'"
+            )
         return self
 
     def fits(self, row: Mapping[str, Any]) -> bool:
@@ -123,8 +126,9 @@ class Task(Part):
     def _choices_of_one_kind(self) -> Task:
         if self.choices and self.choice_fields:
             raise ValueError("give choices, the same for all rows, or choice_fields, but not both")
-        if any(template.kind == "options" for template in self.templates) and not self.has_choices:
-            raise ValueError("a template of kind options needs choices or choice_fields")
+        options = [template.id for template in self.templates if template.kind == "options"]
+        if options and not self.has_choices:
+            raise ValueError(f"template '{options[0]}': the kind options needs choices or choice_fields")
         if self.skip and not self.has_choices:
             raise ValueError("skip names labels, but there are no choices")
         return self
@@ -132,8 +136,9 @@ class Task(Part):
     @model_validator(mode="after")
     def _template_ids_differ(self) -> Task:
         ids = [template.id for template in self.templates]
-        if len(set(ids)) < len(ids):
-            raise ValueError("two templates have the same id")
+        twice = [name for name in dict.fromkeys(ids) if ids.count(name) > 1]
+        if twice:
+            raise ValueError(f"two templates have the same id '{twice[0]}'")
         return self
 
     @property
@@ -145,6 +150,11 @@ class Task(Part):
     def has_choices(self) -> bool:
         """Whether an answer is one of given choices."""
         return bool(self.choices or self.choice_fields)
+
+    @cached_property
+    def has_conditions(self) -> bool:
+        """Whether some template fits only some rows."""
+        return any(template.when for template in self.templates)
 
     @property
     def kinds(self) -> tuple[str, ...]:
