@@ -64,6 +64,26 @@ def test_missing_and_empty_fields_are_found() -> None:
     assert found("{{ q }}", {"q": "", "a": "x"}) == ["1 of 1 rows: empty_prompt"]
 
 
+def test_rows_that_cannot_be_asked_about_are_told_with_an_instance() -> None:
+    template = {"id": "one", "kind": "options", "prompt": "{{ q }}\n{{ options }}", "answer": "{{ choice }}"}
+    task = Task(
+        name="t",
+        family="f",
+        source="sample",
+        metrics=("f1",),
+        templates=(template,),  # type: ignore[arg-type]
+        choices={"1": "예", "0": "아니요"},
+    )
+    rows = [{"id": str(at), "q": q, "label": label} for at, (q, label) in enumerate(ROWS)]
+    assert [(finding.what, finding.instance) for finding in check_task(task, rows)] == [
+        ("2 of 4 rows: unknown_label", "모름"),
+        ("1 of 4 rows: empty_prompt", "row 3: the field 'q' of the prompt is empty"),
+    ]
+
+
+ROWS = (("ㄱ", "1"), ("ㄴ", "모름"), ("ㄷ", "9"), ("", "0"))
+
+
 def test_a_template_is_checked_on_the_rows_it_fits_only() -> None:
     template = {"id": "one", "kind": "plain", "prompt": "{{ q }}: {{ hint }}", "answer": "{{ a }}"}
     task = Task(

@@ -88,6 +88,7 @@ def _rendered(task: Task, template: Template, rows: list[Row]) -> Iterable[Findi
     found: dict[str, str] = {}
     leaked: list[str] = []
     empty: Counter[str] = Counter()
+    first: dict[str, str] = {}
     for row in map(_tidy, rows):
         try:
             if not template.fits(with_derived(task, row)):
@@ -96,6 +97,7 @@ def _rendered(task: Task, template: Template, rows: list[Row]) -> Iterable[Findi
         except UnusableRow as error:
             if error.reason != "skipped_label":  # left out on purpose
                 empty[error.reason] += 1
+                first.setdefault(error.reason, _instance(task, row, error))
             continue
         except KomtError as error:
             yield Finding(task.name, template.id, error.what, error.where)
@@ -112,7 +114,14 @@ def _rendered(task: Task, template: Template, rows: list[Row]) -> Iterable[Findi
             task.name, template.id, f"{len(leaked)} of {len(rows)} prompts hold the answer", leaked[0]
         )
     for reason, count in empty.items():
-        yield Finding(task.name, template.id, f"{count} of {len(rows)} rows: {reason}", "")
+        yield Finding(task.name, template.id, f"{count} of {len(rows)} rows: {reason}", first[reason])
+
+
+def _instance(task: Task, row: Row, error: UnusableRow) -> str:
+    """What makes a row unusable: its label, or the row and what is wrong with it."""
+    if error.reason == "unknown_label":
+        return str(row[task.label])
+    return f"row {row['id']}: {error.what}" if "id" in row else error.what
 
 
 def _faults(prompt: str, template: Template, row: Row) -> Iterable[tuple[str, str]]:
