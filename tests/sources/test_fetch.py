@@ -15,7 +15,7 @@ from web_server import Site, serve, stall, status
 
 from komt.cli import main
 from komt.errors import DataError, UsageError
-from komt.files import data_root
+from komt.files import data_root, home
 from komt.sources import SOURCES, Source, load_source, present
 from komt.sources.download import Patience
 from komt.sources.fetch import Fetched, Onlooker, address, fetch
@@ -67,8 +67,8 @@ def target() -> Path:
 
 
 def beside() -> set[str]:
-    """Files in the folder of the target, but for the lock."""
-    return {path.name for path in target().parent.iterdir() if not path.name.endswith(".lock")}
+    """Files in the folder of the target."""
+    return {path.name for path in target().parent.iterdir()}
 
 
 def test_a_file_is_fetched_checked_and_alone_in_its_place(site: Site) -> None:
@@ -446,10 +446,36 @@ def test_a_read_only_data_folder_is_named_with_its_cure(site: Site, monkeypatch:
     assert site.asked == []
 
 
+@pytest.mark.parametrize("modes", [(0o444, 0o555), (0o444, 0o755), (0o644, 0o555)])
+def test_what_nobody_may_write_is_not_replaced_not_even_by_an_administrator(
+    site: Site, modes: tuple[int, int]
+) -> None:
+    target().parent.mkdir(parents=True)
+    target().write_bytes(b"former")
+    target().chmod(modes[0])
+    target().parent.chmod(modes[1])
+    try:
+        with pytest.raises(DataError, match=r"nothing can be written .* is read-only") as error:
+            get(site, force=True)
+        assert "unset it" in error.value.cure
+        assert site.asked == []
+        assert target().read_bytes() == b"former"
+        assert beside() == {"train.json"}
+    finally:
+        target().parent.chmod(0o755)
+
+
+def test_locks_lie_in_komt_home(site: Site) -> None:
+    site.acts[URL] = [serve(DATA)]
+    get(site)
+    assert {path.name for path in target().parent.iterdir()} == {"train.json"}
+    assert [path.name[:11] for path in (home() / "locks").iterdir()] == ["train.json-"]
+
+
 def test_what_is_here_in_a_read_only_folder_is_present(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     target().parent.mkdir(parents=True)
     target().write_bytes(DATA)
-    monkeypatch.setattr("komt.sources.fetch.locked", lambda path: pytest.fail("wrote a lock"))
+    monkeypatch.setattr("komt.sources.fetch.alone", lambda *_: pytest.fail("wrote a lock"))
     assert [file.state for file in get(site).files] == ["present"]
 
 

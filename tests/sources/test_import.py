@@ -77,8 +77,8 @@ def place(*names: str) -> Path:
 
 
 def left() -> set[str]:
-    """Everything below the data folder, but for locks."""
-    return {path.name for path in data_root().rglob("*") if path.name not in {"own", ".own.lock"}}
+    """Everything below the data folder."""
+    return {path.name for path in data_root().rglob("*") if path.name != "own"}
 
 
 def split_zips(files: Files) -> Files:
@@ -294,6 +294,20 @@ def test_a_data_folder_that_cannot_be_written_to_is_named(
     with pytest.raises(DataError, match="nothing can be written") as error:
         take(packed(), down)
     assert "unset it" in error.value.cure
+
+
+def test_what_nobody_may_write_is_not_replaced_not_even_by_an_administrator(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_bytes(lines("새"))
+    source = plain({"path": "train.jsonl", "split": "train"})
+    place().mkdir()
+    place("train.jsonl").write_bytes(lines("옛"))
+    for path, mode in ((place("train.jsonl"), 0o444), (place(), 0o555)):
+        path.chmod(mode)
+        with pytest.raises(DataError, match=f"{path.name} is read-only"):
+            take(source, tmp_path / "train.jsonl", force=True)
+        path.chmod(0o755)
+    assert texts(source, "train") == ["옛"]
+    assert left() == {"train.jsonl"}
 
 
 def test_memory_stays_flat_on_a_large_file(tmp_path: Path) -> None:

@@ -17,11 +17,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import Timeout
-
 from komt.errors import DataError, UsageError
-from komt.files import data_root, locked
-from komt.sources.fetch import Onlooker, not_writable
+from komt.files import data_root
+from komt.sources.fetch import Onlooker, alone, not_writable, refuse_read_only
 from komt.sources.read import read_rows
 from komt.sources.readers import Rejected
 from komt.sources.source import Source, SourceFile, place
@@ -127,6 +125,9 @@ def bring(source: Source, wish: Wish, onlooker: Onlooker | None = None) -> Impor
     with _room(data_root() / (source.folder or source.name), onlooker) as room:
         stage = stage_zips if source.imports else stage_files
         staged = stage(source, wish, room, ignored, onlooker)
+        for item in staged:
+            if item.file:
+                refuse_read_only(place(source, item.path))
         rows, rejected = _count(source, staged, onlooker)
         brought = tuple(_put(source, item) for item in staged)
     paths = dict.fromkeys(path for file in source.files for path, _ in file.paths)
@@ -154,14 +155,10 @@ def _room(folder: Path, onlooker: Onlooker) -> Iterator[Path]:
     """A folder on the same disk to write into, for one import of this source at a time."""
     with contextlib.ExitStack() as stack:
         try:
+            refuse_read_only(folder / ".import")
             folder.mkdir(parents=True, exist_ok=True)
-            lock = locked(folder)
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                onlooker.tell("another komt imports the same source; waiting until it has finished")
-                lock.acquire()
-            stack.callback(lock.release)
+            waiting = "another komt imports the same source; waiting until it has finished"
+            stack.enter_context(alone(folder, lambda: onlooker.tell(waiting)))
             for left in folder.glob(".import-*"):  # by an import that was killed
                 shutil.rmtree(left, ignore_errors=True)
             room = stack.enter_context(tempfile.TemporaryDirectory(prefix=".import-", dir=folder))
