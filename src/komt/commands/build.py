@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="processes of the local engine (default: by the cores and the work there is)",
+        help="processes of the local engine (default: 0, by the cores and the work there is)",
     )
     add("--json", action="store_true", help="print the manifest, or the rejects as JSON Lines")
 
@@ -92,7 +92,7 @@ def _check(args: argparse.Namespace) -> None:
     if args.limit is not None and args.limit < 1:
         raise UsageError(f"--limit {args.limit}: at least 1")
     if args.processes < 0:
-        raise UsageError(f"--processes {args.processes}: at least 1")
+        raise UsageError(f"--processes {args.processes}: at least 1, or 0 for as many as the cores and the work ask for")
     if args.engine == "ray" and args.processes:
         raise UsageError("--processes belongs to the local engine; Ray divides the work itself")
 
