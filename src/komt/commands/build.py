@@ -92,7 +92,7 @@ def _check(args: argparse.Namespace) -> None:
     if args.limit is not None and args.limit < 1:
         raise UsageError(f"--limit {args.limit}: at least 1")
     if args.processes < 0:
-        raise UsageError(f"--processes {args.processes}: at least 1, or 0 for as many as the cores and the work ask for")
+        raise UsageError(f"--processes {args.processes}: at least 1, or 0 for what cores and work ask for")
     if args.engine == "ray" and args.processes:
         raise UsageError("--processes belongs to the local engine; Ray divides the work itself")
 
