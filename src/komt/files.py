@@ -9,7 +9,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -172,12 +173,27 @@ def sha256(path: Path) -> str:
 
 
 # One encoder: json.dumps makes another at each call that has options.
-_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=str).encode
+_encoded = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=str).encode
+_FLAT: dict[type, Callable[[Any], str]] = {str: encode_basestring, int: int.__repr__}
+
+
+def _canonical(value: Any) -> str:
+    if type(value) is list:
+        try:  # What is hashed for every row is a list of a few texts and numbers: thrice as fast.
+            return f"[{', '.join([_FLAT[type(item)](item) for item in value])}]"
+        except KeyError:
+            pass
+    return _encoded(value)
+
+
+def digest_of(value: Any) -> bytes:
+    """SHA-256 of a JSON value, whatever the order of its keys."""
+    return hashlib.sha256(_canonical(value).encode()).digest()
 
 
 def hash_of(value: Any) -> str:
-    """Hex SHA-256 of a JSON value, whatever the order of its keys."""
-    return hashlib.sha256(_canonical(value).encode()).hexdigest()
+    """`digest_of` in hexadecimal digits."""
+    return digest_of(value).hex()
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:

@@ -17,10 +17,12 @@ _Texts = tuple[tuple[str, ...], tuple[str, ...], tuple[Place, ...]]
 
 # Everyday characters: a text of these alone needs no mending, and was read in the right encoding.
 _ODD = re.compile(
-    "[^\t\n -%'-;=?A-~ㄱ-ㅣ·×÷°′″‘’“”…‥–—→←↑↓♡♥★☆●○■□▲△▼▽◆◇※~～℃①-⑳、。〈-】"
+    "[^\t\n -%'-?A-~ㄱ-ㅣ·×÷°′″‘’“”…‥–—→←↑↓♡♥★☆●○■□▲△▼▽◆◇※~～℃①-⑳、。〈-】"
     + "".join(sorted(COMMON_SYLLABLES))
     + "]"
 )
+# What a tag or a comment begins with; ‘<보기>’ is none.
+_TAG = re.compile("<[A-Za-z/!]")
 # Families whose answers may well be one letter long: a span, a name, a tag, a label of one's own.
 _ONE_LETTER = frozenset(
     (
@@ -89,7 +91,8 @@ def check(
     cleanings = frozenset[str]()
     code = False
     whole = "\n".join((*texts, *others))
-    ordinary = not (_ODD.search(whole) or personal.DIGITS.search(whole))
+    tagged = "<" in whole and _TAG.search(whole)
+    ordinary = not (tagged or _ODD.search(whole) or personal.DIGITS.search(whole))
     if not ordinary:
         code = holds_code("\n".join((asked, texts[-1], *others)) if asked else whole)
         reason = _beyond_mending(whole, code, quality)

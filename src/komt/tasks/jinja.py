@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -44,6 +43,11 @@ ENVIRONMENT = ImmutableSandboxedEnvironment(
 )
 ENVIRONMENT.filters["josa"] = josa
 ENVIRONMENT.filters["join"] = _join
+# The same without a pass through Jinja, where what stands after the name is a text.
+_PLAIN_FILTERS: dict[str, Callable[[Any, str], str]] = {
+    "josa": josa,
+    "join": lambda items, between: between.join([str(_printable(item)) for item in items]),
+}
 GIVEN = frozenset({"preface", "choices", "choice", "options", "answer_form", "words", "row"})
 
 
@@ -54,7 +58,9 @@ def _compiled(text: str) -> Any:
 
 @lru_cache(maxsize=4096)
 def _plain_parts(text: str) -> tuple[Callable[[dict[str, Any]], str], ...] | None:
-    """A template of nothing but text, fields and particles, as functions of the values; else None.
+    """A template of nothing but text, fields, particles and joined lists, as functions of the values.
+
+    None where there is more to it.
 
     Jinja makes several dictionaries to render a template, which is most of the time that a row takes.
     """
@@ -75,12 +81,12 @@ def _plain_part(node: nodes.Node) -> Callable[[dict[str, Any]], str] | None:
     if isinstance(node, nodes.Name) and node.name != "row":
         name = node.name
         return lambda values: str(_printable(values[name]))
-    if isinstance(node, nodes.Filter) and node.name == "josa" and isinstance(node.node, nodes.Name):
-        pair = node.args[0] if len(node.args) == 1 and not node.kwargs else None
+    if isinstance(node, nodes.Filter) and isinstance(node.node, nodes.Name) and node.node.name != "row":
+        given = node.args[0] if len(node.args) == 1 and not node.kwargs else None
         name = node.node.name
-        if isinstance(pair, nodes.Const) and name != "row":
-            form = str(pair.value)
-            return lambda values: josa(values[name], form)
+        if isinstance(given, nodes.Const) and node.name in _PLAIN_FILTERS:
+            apply, form = _PLAIN_FILTERS[node.name], str(given.value)
+            return lambda values: apply(values[name], form)
     return None
 
 
@@ -97,6 +103,12 @@ def fields_of(text: str) -> frozenset[str]:
 def names_in(text: str, name: str) -> bool:
     """Whether a template reads a name, a field's or a given one's."""
     return name in _free_names(text)
+
+
+@lru_cache(maxsize=4096)
+def shows_options(prompt: str, answer: str) -> bool:
+    """Whether a prompt or its answer shows the choices as a list of lines, or says how to answer from it."""
+    return bool({"options", "answer_form"} & (_free_names(prompt) | _free_names(answer)))
 
 
 def reads_a_row(text: str) -> bool:
@@ -156,27 +168,34 @@ def fill(text: str, values: dict[str, Any], where: str) -> str:
         DataError: broken syntax, a field that the values do not have, or whatever fails while rendering;
             all name the template, the last one also the row where its id is known.
     """
-    row = f"{where}, row {values['id']}" if "id" in values else where
     try:
-        if not fields_of(text) <= values.keys():
-            raise _no_such_field(min(fields_of(text) - values.keys()), values, where)
         plain = _plain_parts(text)
         if plain is not None:
-            with suppress(KeyError):  # a given name that this row is not given: Jinja says so
-                return "".join(part(values) for part in plain)
+            try:
+                return "".join([part(values) for part in plain])
+            except KeyError:  # a name that this row is not given: what follows says so
+                pass
+        if not fields_of(text) <= values.keys():
+            raise _no_such_field(min(fields_of(text) - values.keys()), values, where)
         return str(_compiled(text).render({**values, "row": values}))
     except KomtError as error:
         raise DataError(error.what, where=error.where or where, cure=error.cure) from error
     except _NoTextError as error:
-        raise _no_text(error.value, values, row) from error
+        raise _no_text(error.value, values, _row_at(values, where)) from error
     except TemplateSyntaxError as error:
         broken = _not_valid(error, text)
         raise DataError(broken.what, where=where, cure=broken.cure) from error
     except Exception as error:  # a template is a program of its author's: anything may go wrong in it
         what = str(error) if isinstance(error, TemplateError) else f"{error} ({type(error).__name__})"
         raise DataError(
-            f"the template cannot be rendered: {what}", where=row, cure=f"mend the template {text!r}"
+            f"the template cannot be rendered: {what}",
+            where=_row_at(values, where),
+            cure=f"mend the template {text!r}",
         ) from error
+
+
+def _row_at(values: dict[str, Any], where: str) -> str:
+    return f"{where}, row {values['id']}" if "id" in values else where
 
 
 def _not_valid(error: TemplateSyntaxError, text: str) -> DataError:

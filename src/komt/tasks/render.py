@@ -12,7 +12,7 @@ import yaml
 from komt.errors import DataError, did_you_mean
 from komt.example import Evidence, Example, Message
 from komt.sources import Source, share_of
-from komt.tasks.jinja import always_shown, fields_of, fill, names_in
+from komt.tasks.jinja import always_shown, fields_of, fill, names_in, shows_options
 from komt.tasks.task import Task, Template
 
 Row = dict[str, Any]
@@ -64,12 +64,11 @@ def render(
     where = f"task {task.name}, template {template.id}"
     choices, right = choices_of(task, row, seed, where)
     marks = _marks(task, row, seed, len(choices)) if choices and names_in(template.prompt, "options") else ()
-    values = _values(task, row, choices, right, marks)
+    values = _values(task, template, row, choices, right, marks)
     prompt = fill(template.prompt, values, f"{where}, prompt").strip()
     answer = fill(template.answer, values, f"{where}, answer").strip()
     _check_filled(task, template, row, prompt, answer, where)
     source = source or task.rows_from
-    others = row.get(task.references, ()) if task.references else ()
     return Example(
         id=f"{task.name}:{row['id']}",
         task=task.name,
@@ -82,12 +81,19 @@ def render(
         template=template.id,
         group=str(row.get(task.group, "")) if task.group else "",
         messages=(Message("user", prompt), Message("assistant", answer, supervised=True)),
-        references=tuple(dict.fromkeys([answer, *filter(None, map(str.strip, map(str, others)))])),
+        references=_references(task, row, answer),
         choices=tuple(choices),
         answer_index=choices.index(right) if choices else None,
         evidence=_evidence(task, row, prompt),
-        metadata={**_metadata(task, source, row, prompt), **({"marks": list(marks)} if marks else {})},
+        metadata=_metadata(task, source, row, prompt, marks),
     )
+
+
+def _references(task: Task, row: Row, answer: str) -> tuple[str, ...]:
+    others = row.get(task.references, ()) if task.references else ()
+    if not others:
+        return (answer,)
+    return tuple(dict.fromkeys([answer, *filter(None, map(str.strip, map(str, others)))]))
 
 
 def with_derived(task: Task, row: Row) -> Row:
@@ -114,21 +120,24 @@ def choose_template(task: Task, row: Row, seed: int) -> Template:
     """
     row = with_derived(task, row)
     group = row.get(task.group) if task.group else None
-    fitting = [template for template in task.templates if template.fits(row)]
+    fitting: Sequence[Template] = task.templates
+    if task.has_conditions:
+        fitting = [template for template in fitting if template.fits(row)]
     if not fitting:
         raise UnusableRow("no_template", "no template fits the row", f"task {task.name}")
-    first = [template for template in fitting if template.kind == "passage_first"]
-    rest = [template for template in fitting if template.kind != "passage_first"]
-    if group and first and rest:
-        share = sum(template.weight for template in rest) / sum(item.weight for item in fitting)
-        if share_of(["kind", seed, group]) < share:
-            return _by_weight(rest, ["template", seed, task.name, group])
-        return _by_weight(first, ["template", seed, task.name, row["id"]])
+    if group:
+        first = [template for template in fitting if template.kind == "passage_first"]
+        rest = [template for template in fitting if template.kind != "passage_first"]
+        if first and rest:
+            share = sum(template.weight for template in rest) / sum(item.weight for item in fitting)
+            if share_of(["kind", seed, group]) < share:
+                return _by_weight(rest, ["template", seed, task.name, group])
+            return _by_weight(first, ["template", seed, task.name, row["id"]])
     return _by_weight(fitting, ["template", seed, task.name, row["id"]])
 
 
 def _by_weight(templates: Sequence[Template], key: list[Any]) -> Template:
-    point = share_of(key) * sum(item.weight for item in templates)
+    point = share_of(key) * sum([item.weight for item in templates])
     for template in templates:
         point -= template.weight
         if point < 0:
@@ -170,9 +179,11 @@ def _as_text(value: Any) -> str:
     return " ".join(map(_as_text, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _values(task: Task, row: Row, choices: list[str], right: str, marks: Sequence[str]) -> Row:
+def _values(
+    task: Task, template: Template, row: Row, choices: list[str], right: str, marks: Sequence[str]
+) -> Row:
     given: Row = {"choices": choices, "choice": right, "words": task.words}
-    if choices:
+    if choices and shows_options(template.prompt, template.answer):
         shown = [f"{mark}." for mark in marks] or ["-"] * len(choices)
         given["options"] = "\n".join(map(" ".join, zip(shown, choices, strict=True)))
         given["answer_form"] = _answer_form(marks)
@@ -240,9 +251,12 @@ def _answer_form(marks: Sequence[str]) -> str:
 
 
 def _check_filled(task: Task, template: Template, row: Row, prompt: str, answer: str, where: str) -> None:
-    shown = always_shown(template.prompt) | ({task.passage} if template.kind == "passage_first" else set())
-    empty = sorted(name for name in shown if not str(row.get(name, "-")).strip())
+    shown = always_shown(template.prompt)
+    if template.kind == "passage_first":
+        shown |= {task.passage}
+    empty = [name for name in shown if not str(row.get(name, "-")).strip()]
     if empty or not prompt:
+        empty.sort()
         raise UnusableRow("empty_prompt", f"the field '{(empty or ['?'])[0]}' of the prompt is empty", where)
     if not answer:
         raise UnusableRow("empty_answer", "the answer is empty", where)
@@ -263,8 +277,13 @@ def _evidence(task: Task, row: Row, prompt: str) -> Evidence | None:
     return Evidence(0, start, start + len(span)) if prompt[start : start + len(span)] == span else None
 
 
-def _metadata(task: Task, source: Source, row: Row, prompt: str) -> dict[str, Any]:
-    """The field that the source is redivided by; `passage`: (message, start, end), for shortening."""
-    by, at = source.resplit_by, _passage_at(task, row, prompt)
-    place = {"passage": [0, at, at + len(str(row[task.passage]))]} if at >= 0 else {}
-    return {**({by: row[by]} if by in row else {}), **place}
+def _metadata(task: Task, source: Source, row: Row, prompt: str, marks: Sequence[str]) -> dict[str, Any]:
+    """The field that the source is redivided by; `passage`: message, start, end, for shortening; `marks`."""
+    found: dict[str, Any] = {}
+    if source.resplit_by in row:
+        found[source.resplit_by] = row[source.resplit_by]
+    if (at := _passage_at(task, row, prompt)) >= 0:
+        found["passage"] = [0, at, at + len(str(row[task.passage]))]
+    if marks:
+        found["marks"] = list(marks)
+    return found
