@@ -22,6 +22,7 @@ from komt.tasks import Task, UnusableRow, input_text, render
 
 Row = dict[str, Any]
 CHUNK_ROWS, CHUNK_CHARACTERS = 8192, 1 << 23
+_as_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
 # Of so many rows one is measured.
 _MEASURED = 32
 REJECTS = pa.schema([(name, pa.string()) for name in ("task", "split", "stage", "reason", "where", "row")])
@@ -157,7 +158,7 @@ def _mended(example: Example, checked: Checked) -> Example:
 
 
 def _reject(work: Work, stage: str, reason: str, where: str, row: Row) -> dict[str, str]:
-    text = json.dumps(row, ensure_ascii=False, default=str)
+    text = _as_json(row)
     values = (work.task.name, work.split, stage, reason, where, text)
     return dict(zip(REJECTS.names, values, strict=True))
 

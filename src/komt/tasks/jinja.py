@@ -24,6 +24,8 @@ class _NoTextError(Exception):
 
 
 def _printable(value: Any) -> Any:
+    if type(value) is str:
+        return value
     if isinstance(value, dict | list | tuple | set | Iterator):
         raise _NoTextError(value)
     return value

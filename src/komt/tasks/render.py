@@ -102,6 +102,8 @@ def with_derived(task: Task, row: Row) -> Row:
     Raises:
         DataError: the row lacks a field that is derived from.
     """
+    if not task.derive:
+        return row
     for name, text in task.derive.items():
         if name not in row:
             where = f"task {task.name}, derived field {name}"
@@ -132,8 +134,9 @@ def choose_template(task: Task, row: Row, seed: int) -> Template:
             share = sum(template.weight for template in rest) / sum(item.weight for item in fitting)
             if share_of(["kind", seed, group]) < share:
                 return _by_weight(rest, ["template", seed, task.name, group])
-            return _by_weight(first, ["template", seed, task.name, row["id"]])
-    return _by_weight(fitting, ["template", seed, task.name, row["id"]])
+            fitting = first
+    key = ["template", seed, task.name, row["id"]]
+    return fitting[int(share_of(key) * len(fitting))] if task.is_even else _by_weight(fitting, key)
 
 
 def _by_weight(templates: Sequence[Template], key: list[Any]) -> Template:

@@ -156,6 +156,11 @@ class Task(Part):
         """Whether some template fits only some rows."""
         return any(template.when for template in self.templates)
 
+    @cached_property
+    def is_even(self) -> bool:
+        """Whether all templates have the usual weight."""
+        return all(template.weight == 1 for template in self.templates)
+
     @property
     def kinds(self) -> tuple[str, ...]:
         """Kinds of its templates, each once."""
