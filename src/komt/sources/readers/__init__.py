@@ -52,9 +52,15 @@ class Reader:
 
 
 READERS: Registry[Reader] = Registry("reader", "komt.readers")
-for _name in "squad jsonl json csv xlsx parquet hub conll parallel parakqc scinews wos auto".split():
+_GENERAL = ("squad", "jsonl", "json", "csv", "xlsx", "parquet", "hub", "conll", "parallel", "auto")
+_OF_ONE_SET = ("parakqc", "scinews", "wos")
+_AIHUB = (
+    *("qa", "tech", "documents", "papers", "books", "emotion"),
+    *("dialogues", "calls", "law", "complaints", "pairs", "finance"),
+)
+for _name in (*_GENERAL, *_OF_ONE_SET):
     READERS.add(_name, f"komt.sources.readers.{_name}:READER")
-for _name in "qa tech documents papers books emotion dialogues calls law complaints pairs finance".split():
+for _name in _AIHUB:
     READERS.add(f"aihub_{_name}", f"komt.sources.readers.aihub_{_name}:READER")
 for _name, _attribute in (("qa", "QA"), ("papers", "PAPERS"), ("tags", "SENTENCES")):
     READERS.add(f"kisti_{_name}", f"komt.sources.readers.kisti:{_attribute}")
