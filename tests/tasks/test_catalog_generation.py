@@ -249,15 +249,13 @@ def test_key_phrases_have_the_form_that_is_asked_for(realdata: Path) -> None:
 def test_the_state_of_a_dialogue_is_the_one_at_its_last_turn_shown() -> None:
     slots = ["숙소-지역-서울 중앙", "숙소-주차 가능-yes", "숙소-이름-강변-호텔", "식당-종류-dontcare"]
     turns = [
-        {"role": "user", "text": "안녕하세요", "state": []},
+        {"role": "user", "text": "안녕하세요"},
         {"role": "sys", "text": "네"},
-        {"role": "user", "text": "숙소요", "state": slots},
-        {"role": "sys", "text": "끝"},
+        {"role": "user", "text": "숙소요"},
     ]
     task = load_task("klue-wos.state")
-    prompt, answer = texts(render(task, {"id": "1", "dialogue": turns}, 0))
+    prompt, answer = texts(render(task, {"id": "1", "dialogue": turns, "state": slots}, 0))
     assert "손님: 안녕하세요\n안내원: 네\n손님: 숙소요" in prompt
-    assert "끝" not in prompt.replace("끝에서", "")
     assert answer.split("\n") == [
         "숙소 지역: 서울 중앙",
         "숙소 주차 가능: 예",
