@@ -141,11 +141,13 @@ def _encode(job: tuple[Path, int]) -> int:
 
     from komt.example import Example
     from komt.pack import encode
-    from komt.pack.fit import _tokenizer
+    from komt.pack.fit import tokenizer_named
 
     path, group = job
     records = pq.ParquetFile(path).read_row_group(group).to_pylist()
-    sequences = encode(_tokenizer("gemma-3-270m", False), [Example.from_record(record) for record in records])
+    sequences = encode(
+        tokenizer_named("gemma-3-270m", False), [Example.from_record(record) for record in records]
+    )
     return sum(map(len, sequences))
 
 

@@ -130,9 +130,9 @@ def _padded(model: Any, sequences: list[Any], *, rows_only: bool) -> dict[str, A
 
 def _komt(model: Any, sequences: list[Any], *, bits: int) -> dict[str, Any]:
     """komt's own plan and loop, one optimiser step over all examples."""
+    from komt.pack.plan import plan_steps
     from komt.recipe import Recipe
     from komt.train.loop import make_loop
-    from komt.train.plan import plan_steps
     from komt.train.run import fill_tokens
 
     recipe = Recipe.model_validate(

@@ -150,7 +150,7 @@ def test_a_reserve_is_kept_free_for_the_answer_to_come(tokenizer):
 @pytest.fixture
 def batch_fit(tokenizer, monkeypatch):
     """A BatchFit with the tiny tokenizer, by its limit."""
-    monkeypatch.setattr("komt.pack.fit._tokenizer", lambda model, remote_code: tokenizer)
+    monkeypatch.setattr("komt.pack.fit.tokenizer_named", lambda model, remote_code: tokenizer)
     _bounds.cache_clear()
     yield lambda limit: BatchFit("tiny", False, limit, "drop")
     _bounds.cache_clear()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -53,6 +54,16 @@ def pack_sequences(sequences: Sequence[TokenSequence], *, share: bool = True) ->
     Raises:
         ValueError: no sequence, or none with a supervised token after its first.
     """
+    arrays = packed_arrays(sequences, share=share)
+    return batch_of(arrays, flat_tokens=sum(len(sequence.ids) for sequence in sequences))
+
+
+def packed_arrays(sequences: Sequence[TokenSequence], *, share: bool = True) -> dict[str, npt.NDArray[Any]]:
+    """A batch's parts, by name, in NumPy: see `Batch`; `weights` are float32.
+
+    Raises:
+        ValueError: as `pack_sequences`.
+    """
     trie = build_trie([sequence.ids for sequence in sequences], share=share)
     before, tokens, weights, owners = [], [], [], []
     for index, (sequence, path) in enumerate(zip(sequences, trie.paths, strict=True)):
@@ -64,17 +75,26 @@ def pack_sequences(sequences: Sequence[TokenSequence], *, share: bool = True) ->
     if not sum(map(len, tokens)):
         raise ValueError("no supervised token in these sequences")
     rows, target_rows = np.unique(np.concatenate(before), return_inverse=True)
-    return Batch(
-        ids=torch.from_numpy(trie.ids)[None],
-        positions=torch.from_numpy(trie.positions)[None],
-        ends=torch.from_numpy(trie.ends),
-        rows=torch.from_numpy(rows),
-        target_rows=torch.from_numpy(target_rows),
-        targets=torch.from_numpy(np.concatenate(tokens)),
-        weights=torch.from_numpy(np.concatenate(weights).astype(np.float32)),
-        sequence=torch.from_numpy(np.concatenate(owners)),
-        flat_tokens=sum(len(sequence.ids) for sequence in sequences),
-    )
+    return {
+        "ids": trie.ids,
+        "positions": trie.positions,
+        "ends": trie.ends,
+        "rows": rows,
+        "target_rows": target_rows,
+        "targets": np.concatenate(tokens),
+        "weights": np.concatenate(weights).astype(np.float32),
+        "sequence": np.concatenate(owners),
+    }
+
+
+def batch_of(arrays: Mapping[str, npt.NDArray[Any]], flat_tokens: int) -> Batch:
+    """A batch of what `packed_arrays` gives."""
+    tensors = {
+        name: torch.from_numpy(array.astype(np.float32 if name == "weights" else np.int64))
+        for name, array in arrays.items()
+    }
+    tensors["ids"], tensors["positions"] = tensors["ids"][None], tensors["positions"][None]
+    return Batch(**tensors, flat_tokens=flat_tokens)
 
 
 def build(examples: Iterable[Example], tokenizer: Any, *, share: bool = True) -> Batch:

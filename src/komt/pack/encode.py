@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from komt.errors import ModelError
-from komt.example import Example, Message
+from komt.example import Message
 from komt.models.template import Frame, end_text, framable, frame_of, render
 
 # Tried in turn; the prompt of komt's template ends in the first.
@@ -39,7 +39,27 @@ class TokenSequence:
         return len(self.ids)
 
 
-def encode(tokenizer: Any, examples: Sequence[Example]) -> list[TokenSequence]:
+class Conversation(Protocol):
+    """What is encoded: an Example, or so much of it."""
+
+    @property
+    def id(self) -> str:
+        """The example's id."""
+
+    @property
+    def task(self) -> str:
+        """Its task."""
+
+    @property
+    def group(self) -> str:
+        """Its passage."""
+
+    @property
+    def messages(self) -> Sequence[Message]:
+        """Its turns."""
+
+
+def encode(tokenizer: Any, examples: Sequence[Conversation]) -> list[TokenSequence]:
     """One sequence per supervised turn, so that a template which rewrites earlier turns stays exact.
 
     Turns of one conversation share their beginning, which packing then computes once.
@@ -80,7 +100,7 @@ def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     return _encode_prompts(tokenizer, [render(tokenizer, messages, answering=True)])[0]
 
 
-def supervised_turns(example: Example) -> Iterator[int]:
+def supervised_turns(example: Conversation) -> Iterator[int]:
     """Places of the turns that are trained on."""
     return (i for i, message in enumerate(example.messages) if message.supervised)
 
@@ -175,7 +195,7 @@ def _adds_dummy_space(tokenizer: Any) -> bool:
     return bool(str(first).startswith("▁"))
 
 
-def _sequence(example: Example, before: list[int], after: list[int]) -> TokenSequence:
+def _sequence(example: Conversation, before: list[int], after: list[int]) -> TokenSequence:
     weights = np.zeros(len(before) + len(after), np.float32)
     weights[len(before) :] = 1.0
     ids = np.asarray([*before, *after], np.int32)

@@ -42,7 +42,7 @@ class BatchFit:
 
     def __call__(self, examples: Sequence[Example]) -> list[tuple[Example | None, str]]:
         """For each example the one that fits, or None, and "", "shortened" or "over_long"."""
-        tokenizer = _tokenizer(self.model, self.remote_code)
+        tokenizer = tokenizer_named(self.model, self.remote_code)
         fit = make_fit(tokenizer, self.limit, self.over_long)
         longest = dict.fromkeys((example.id for example in examples), 0)
         for sequence in encode(tokenizer, examples):
@@ -57,7 +57,7 @@ class BatchFit:
     def tokens(self, examples: Sequence[Example]) -> list[tuple[Sequence[int], int]]:
         """The ids of each example's longest sequence, and how many of them are its answer's."""
         longest: dict[str, tuple[Sequence[int], int]] = {example.id: ((), 0) for example in examples}
-        for sequence in encode(_tokenizer(self.model, self.remote_code), examples):
+        for sequence in encode(tokenizer_named(self.model, self.remote_code), examples):
             if len(sequence) > len(longest[sequence.example][0]):
                 answer = int((sequence.weights > 0).sum())
                 longest[sequence.example] = (sequence.ids.tolist(), answer)
@@ -65,14 +65,15 @@ class BatchFit:
 
 
 @lru_cache(maxsize=1)
-def _tokenizer(model: str, remote_code: bool) -> Any:
+def tokenizer_named(model: str, remote_code: bool) -> Any:
+    """The tokenizer of a model, which a process loads once."""
     return load_tokenizer(resolve(model, remote_code=remote_code))
 
 
 @lru_cache(maxsize=1)
 def _bounds(model: str, remote_code: bool) -> tuple[int, float]:
     """At most so many tokens of the template a message, and so many tokens a byte of its text."""
-    tokenizer = _tokenizer(model, remote_code)
+    tokenizer = tokenizer_named(model, remote_code)
     asked, answered = Message("user", "가"), Message("assistant", "나")
     _, answer = split_turn(tokenizer, (asked, answered), end_text(tokenizer))
     frame = 1 + len(prompt_ids(tokenizer, (asked,))) + len(encode_answers(tokenizer, [answer])[0])

@@ -45,18 +45,18 @@ def build_trie(sequences: Sequence[npt.ArrayLike], *, share: bool = True) -> Tri
     arrays = [np.asarray(sequence, dtype=np.int64) for sequence in sequences]
     if any(len(array) == 0 for array in arrays):
         raise ValueError("a token sequence is empty")
+    order, shared_tokens = sorted_prefixes(arrays) if share else (range(len(arrays)), [0] * len(arrays))
     paths: list[Ints] = [np.empty(0, np.int64)] * len(arrays)
     ids, positions = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     ends = np.zeros(sum(map(len, arrays)), np.int64)
-    count, last, last_path = 0, np.empty(0, np.int64), np.empty(0, np.int64)
-    for index in _depth_first(arrays) if share else range(len(arrays)):
+    count, last_path = 0, np.empty(0, np.int64)
+    for index, shared in zip(order, shared_tokens, strict=True):
         array = arrays[index]
-        shared = common_prefix(last, array) if share else 0
         ends[last_path[shared:]] = count
         new = np.arange(count, count + len(array) - shared)
         ids.append(array[shared:])
         positions.append(np.arange(shared, len(array)))
-        last, last_path = array, np.concatenate([last_path[:shared], new])
+        last_path = np.concatenate([last_path[:shared], new])
         paths[index] = last_path
         count += len(new)
     ends[last_path] = count
@@ -66,11 +66,34 @@ def build_trie(sequences: Sequence[npt.ArrayLike], *, share: bool = True) -> Tri
 def trie_tokens(sequences: Sequence[npt.ArrayLike]) -> int:
     """Number of nodes that `build_trie` would make, without making them."""
     arrays = [np.asarray(sequence, dtype=np.int64) for sequence in sequences]
-    count, last = 0, np.empty(0, np.int64)
-    for index in _depth_first(arrays):
-        count += len(arrays[index]) - common_prefix(last, arrays[index])
-        last = arrays[index]
-    return count
+    _, shared = sorted_prefixes(arrays)
+    return sum(map(len, arrays)) - sum(shared)
+
+
+def sorted_prefixes(arrays: Sequence[npt.NDArray[np.integer[Any]]]) -> tuple[list[int], list[int]]:
+    """Sequences in depth-first order, by index, and how many leading tokens each shares with the one before.
+
+    Equal sequences stay in the order given.
+    """
+    if not arrays:
+        return [], []
+    lengths = np.fromiter(map(len, arrays), np.int64, len(arrays))
+    ends = np.cumsum(lengths)
+    flat = np.concatenate(arrays)
+    # Big-endian bytes compare as the token ids do, so sorting them puts shared prefixes side by side.
+    data = flat.astype(">u4").tobytes()
+    spans = [
+        data[4 * (end - size) : 4 * end] for end, size in zip(ends.tolist(), lengths.tolist(), strict=True)
+    ]
+    order = sorted(range(len(arrays)), key=spans.__getitem__)
+    starts = (ends - lengths)[order]
+    common = np.minimum(lengths[order][:-1], lengths[order][1:])
+    pairs = np.cumsum(common) - common
+    steps = np.arange(int(common.sum())) - np.repeat(pairs, common)
+    one, other = np.repeat(starts[:-1], common) + steps, np.repeat(starts[1:], common) + steps
+    differs = np.append(np.flatnonzero(flat[one] != flat[other]), len(steps))
+    first = differs[np.searchsorted(differs, pairs)] - pairs
+    return order, [0, *np.minimum(first, common).tolist()]
 
 
 def common_prefix(a: npt.NDArray[np.integer[Any]], b: npt.NDArray[np.integer[Any]]) -> int:
@@ -78,8 +101,3 @@ def common_prefix(a: npt.NDArray[np.integer[Any]], b: npt.NDArray[np.integer[Any
     size = min(len(a), len(b))
     differs = np.flatnonzero(a[:size] != b[:size])
     return int(differs[0]) if len(differs) else size
-
-
-def _depth_first(arrays: list[Ints]) -> list[int]:
-    # Big-endian bytes compare as the token ids do, so sorting them puts shared prefixes side by side.
-    return sorted(range(len(arrays)), key=lambda index: (arrays[index].astype(">u4").tobytes(), index))

@@ -21,8 +21,8 @@ from komt.errors import KomtError, ModelError
 from komt.pack.batch import Batch, pack_sequences
 from komt.pack.encode import TokenSequence
 from komt.pack.loss import target_losses
+from komt.pack.plan import Step
 from komt.recipe import Recipe
-from komt.train.plan import Step
 
 
 class Interrupted(KomtError):

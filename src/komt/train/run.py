@@ -21,12 +21,12 @@ from komt.mix import read_examples
 from komt.models.load import attach_lora, load_model, load_tokenizer, save_adapter, save_full
 from komt.models.resolve import resolve
 from komt.pack.encode import TokenSequence, encode
+from komt.pack.plan import Step, plan_steps
 from komt.pack.probe import Parity, device_of, probe
 from komt.recipe import Recipe
 from komt.train.checkpoint import INPUTS, checkpoints, load_newest, save_checkpoint
 from komt.train.log import TrainLog
 from komt.train.loop import Interrupted, Loop, StepResult, make_loop
-from komt.train.plan import Step, plan_steps
 
 VERSION = 1
 # About a passage with its questions: matrix products are large enough, and attention costs a bin's square.

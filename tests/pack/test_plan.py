@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from komt.pack import TokenSequence, pack_sequences
+from komt.pack.plan import plan_steps
 from komt.recipe import PackPart, TrainPart
-from komt.train.plan import plan_steps
 
 GROUPS, EACH = 20, 10
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
+from komt.pack.bins import fill_bins
 from komt.pack.encode import TokenSequence
-from komt.pack.trie import common_prefix, trie_tokens
+from komt.pack.trie import trie_tokens
 from komt.recipe import PackPart, TrainPart
-
-# Every prompt of a template begins with the same few tokens; a passage or an instruction is longer than that.
-_WORTH_SHARING = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,53 +120,13 @@ def _chunks(
 
 
 def _step(sequences: Sequence[TokenSequence], members: list[int], pack: PackPart, fill: int) -> Step:
-    """Best fit of the pieces that share a prefix into bins, the largest first."""
-
-    def cost(members: Sequence[int]) -> int:
-        ids = [sequences[i].ids for i in members]
-        return trie_tokens(ids) if pack.share else sum(map(len, ids))
-
-    pieces = [
-        half for piece in _sharers(sequences, members, pack) for half in _halves(piece, cost, pack.tokens)
-    ]
-    bins: list[list[int]] = []
-    used: list[int] = []
-    for tokens, piece in sorted(pieces, key=lambda piece: (-piece[0], piece[1])):
-        room = [i for i, taken in enumerate(used) if taken + tokens <= fill]
-        if room:
-            best = max(room, key=lambda i: (used[i], -i))
-            bins[best] += piece
-            used[best] += tokens
-        else:
-            bins.append(list(piece))
-            used.append(tokens)
+    members = sorted(members)
+    ids = [sequences[index].ids for index in members]
+    bins = fill_bins(ids, pack, fill)
+    flat = sum(map(len, ids))
     return Step(
-        bins=tuple(map(tuple, bins)),
+        bins=tuple(tuple(members[place] for place in places) for places in bins),
         weight=float(sum(sequences[i].weights[1:].sum() for i in members)),
-        tokens=sum(map(cost, bins)),  # less than `used` where pieces share their first words
-        flat_tokens=sum(len(sequences[i]) for i in members),
+        tokens=sum(trie_tokens([ids[i] for i in places]) for places in bins) if pack.share else flat,
+        flat_tokens=flat,
     )
-
-
-def _sharers(sequences: Sequence[TokenSequence], members: list[int], pack: PackPart) -> list[list[int]]:
-    """Members in the trie's order, cut where neighbours share less than a worthwhile prefix."""
-    if not pack.share:
-        return [[index] for index in sorted(members)]
-    ordered = sorted(members, key=lambda i: (sequences[i].ids.astype(">u4").tobytes(), i))
-    pieces = [[ordered[0]]]
-    for before, index in pairwise(ordered):
-        if common_prefix(sequences[before].ids, sequences[index].ids) < _WORTH_SHARING:
-            pieces.append([])
-        pieces[-1].append(index)
-    return pieces
-
-
-def _halves(
-    members: list[int], cost: Callable[[Sequence[int]], int], limit: int
-) -> list[tuple[int, list[int]]]:
-    """Halve a piece until each part fits a bin; a single sequence is taken as it is."""
-    tokens = cost(members)
-    if tokens <= limit or len(members) == 1:
-        return [(tokens, members)]
-    middle = len(members) // 2
-    return [*_halves(members[:middle], cost, limit), *_halves(members[middle:], cost, limit)]
