@@ -109,3 +109,82 @@ def tiny_model_folder(folder: Path, family: str = "gemma3", kind: str = "bytes",
     tiny_model(family, len(tokenizer), seed).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def tiny_gguf(path: Path, family: str = "llama", kind: str = "bytes", seed: int = 0) -> Path:
+    """A GGUF file (fp32, komt's chat template) of a tiny model whose answers vary; llama or qwen3."""
+    from komt.models.template import ensure_template
+
+    tokenizer = tiny_tokenizer(kind)
+    ensure_template(tokenizer)
+    write_gguf(path, lively(tiny_model(family, len(tokenizer), seed)), tokenizer)
+    return path
+
+
+def lively(model: Any) -> Any:
+    """The model with larger weights: a random one repeats one token for ever, this one's answers vary."""
+    import torch
+
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3.0 if parameter.ndim > 1 else 1.0)
+    return model
+
+
+def write_gguf(path: Path, model: Any, tokenizer: Any) -> None:
+    """Write a tiny llama or qwen3 model as llama.cpp's converter would (which knows no made-up tokenizer)."""
+    import gguf
+
+    config = model.config
+    family = config.model_type
+    writer = gguf.GGUFWriter(path, family)
+    writer.add_name("tiny")
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_key_length(config.head_dim)
+    writer.add_value_length(config.head_dim)
+    writer.add_rope_dimension_count(config.head_dim)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_vocab_size(config.vocab_size)
+    _add_vocabulary(writer, tokenizer)
+    architecture = {name: key for key, name in gguf.MODEL_ARCH_NAMES.items()}[family]
+    names = gguf.get_tensor_name_map(architecture, config.num_hidden_layers)
+    for name, tensor in model.state_dict().items():
+        array = tensor.float().numpy()
+        if family == "llama" and ("q_proj" in name or "k_proj" in name):  # llama.cpp rotates pairs of rows
+            array = array.reshape(-1, 2, config.head_dim // 2, array.shape[1]).swapaxes(1, 2)
+            array = array.reshape(-1, array.shape[-1])
+        writer.add_tensor(names.get_name(name, try_suffixes=(".weight",)), array.copy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _add_vocabulary(writer: Any, tokenizer: Any) -> None:
+    parts = json.loads(tokenizer.backend_tokenizer.to_str())
+    vocabulary = sorted(parts["model"]["vocab"], key=parts["model"]["vocab"].get)
+    ranks = {"".join(pair): place for place, pair in enumerate(parts["model"]["merges"])}
+    byte_level = parts["decoder"]["type"] == "ByteLevel"
+    writer.add_tokenizer_model("gpt2" if byte_level else "llama")
+    writer.add_tokenizer_pre("gpt-2" if byte_level else "default")
+    writer.add_token_list(vocabulary)
+    writer.add_token_types(
+        [3 if i < 4 else 6 if t.startswith("<0x") else 1 for i, t in enumerate(vocabulary)]
+    )
+    if byte_level:
+        writer.add_token_merges([" ".join(pair) for pair in parts["model"]["merges"]])
+    else:
+        writer.add_token_scores([-float(ranks.get(token, 1e6)) for token in vocabulary])
+        writer.add_add_space_prefix(True)
+    writer.add_pad_token_id(0)
+    writer.add_eos_token_id(1)
+    writer.add_bos_token_id(2)
+    writer.add_unk_token_id(3)
+    writer.add_add_bos_token(False)
+    writer.add_chat_template(tokenizer.chat_template)
