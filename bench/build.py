@@ -1,6 +1,7 @@
 """Building instruction data from NSMC reviews: komt against `datasets.map`, the same prompts, in one run.
 
     KOMT_DATA=... python bench/build.py [--rows 100000] [--runs 3] [--json FILE] [--quick]
+    KOMT_DATA=... python bench/build.py --shards [--data FOLDER] [--examples 1543221] [--json FILE]
 
 The peers do what fine-tuning scripts do: one Jinja prompt and one answer a row, the chat template, and the
 tokenizer; row by row and in batches, with one process and with two. komt does that and besides its filters,
@@ -139,16 +140,88 @@ def _encode(job: tuple[Path, int]) -> int:
     """Tokens of the examples of a row group."""
     import pyarrow.parquet as pq
 
-    from komt.example import Example
     from komt.pack import encode
     from komt.pack.fit import tokenizer_named
+    from komt.pack.shards import conversations
 
     path, group = job
-    records = pq.ParquetFile(path).read_row_group(group).to_pylist()
-    sequences = encode(
-        tokenizer_named("gemma-3-270m", False), [Example.from_record(record) for record in records]
-    )
-    return sum(map(len, sequences))
+    table = pq.ParquetFile(path).read_row_group(group, columns=["id", "task", "group", "messages"])
+    return sum(map(len, encode(tokenizer_named("gemma-3-270m", False), conversations(table))))
+
+
+def build_multitask(out: Path, examples: int) -> None:
+    """The multitask mixture without caps, in so many examples."""
+    from komt.mix import build, engine_named
+    from komt.pack.fit import BatchFit
+    from komt.recipe import load_recipe
+
+    recipe = load_recipe("multitask", ["data.mixing.maximum=null", f"data.mixing.examples={examples}"])
+    fit = BatchFit(recipe.model.name, False, recipe.pack.tokens, recipe.data.over_long)
+    engine = engine_named("local", 2, 2)
+    build(recipe, out, fit, engine=engine)
+    engine.close()
+
+
+def first_groups(data: Path, out: Path, share: float) -> None:
+    """A data folder with the first row groups of another one's train.parquet."""
+    import pyarrow.parquet as pq
+
+    out.mkdir()
+    file = pq.ParquetFile(data / "train.parquet")
+    with pq.ParquetWriter(out / "train.parquet", file.schema_arrow, compression="zstd") as writer:
+        for group in range(max(1, round(share * file.metadata.num_row_groups))):
+            writer.write_table(file.read_row_group(group))
+
+
+def run_shards(data: Path, processes: int) -> dict[str, Any]:
+    """A data folder to shards of packed steps."""
+    import pyarrow.parquet as pq
+
+    from komt.mix import engine_named
+    from komt.pack.shards import write_shards
+    from komt.recipe import load_recipe
+
+    recipe, engine = load_recipe("multitask"), engine_named("local", processes, processes)
+    began = time.perf_counter()
+    shards = write_shards(recipe, data, engine)
+    seconds = time.perf_counter() - began
+    engine.close()
+    return {
+        "seconds": seconds,
+        "rows": pq.read_metadata(data / "train.parquet").num_rows,
+        "tokens": shards.flat_tokens,
+        "packed": shards.tokens,
+        "places": shards.bins * recipe.pack.tokens,
+        "gib": sum(path.stat().st_size for path in shards.paths) / 2**30,
+    }
+
+
+def measure_shards(args: argparse.Namespace) -> None:
+    """Half of the examples, then all: the table, and what an example more costs."""
+    runs = []
+    with tempfile.TemporaryDirectory() as folder:
+        data = args.data
+        if data is None:
+            data = Path(folder) / "data"
+            build_multitask(data, 20_000 if args.quick else args.examples)
+        first_groups(data, Path(folder) / "half", 0.5)
+        for part in (Path(folder) / "half", data):
+            runs.append(in_new_process("shards-2", part, Path(folder) / f"home-{len(runs)}"))
+    print(heading())
+    print("| examples | s | examples/s | tokens | packed | bins full | GiB | peak RSS GiB, all processes |")
+    print("|---|---|---|---|---|---|---|---|")
+    for run in runs:
+        figures = f"{run['rows']:,} | {run['seconds']:.1f} | {run['rows'] / run['seconds']:,.0f}"
+        figures += f" | {run['tokens']:,} | {run['packed']:,} | {run['packed'] / run['places']:.3f}"
+        print(f"| {figures} | {run['gib']:.2f} | {run['peak_gib']:.2f} |")
+    more = runs[1]["rows"] - runs[0]["rows"]
+    growth = (runs[1]["peak_gib"] - runs[0]["peak_gib"]) * 2**30 / more if more else 0.0
+    ratios = {
+        "shards_flat_to_packed_tokens": runs[1]["tokens"] / runs[1]["packed"],
+        "shards_growth_bytes_per_example": growth,
+    }
+    print()
+    report(ratios, {"shards": runs}, args.json)
 
 
 def worker(way: str, data: Path) -> dict[str, Any]:
@@ -170,7 +243,9 @@ def worker(way: str, data: Path) -> dict[str, Any]:
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
-    if kind == "komt":
+    if kind == "shards":
+        found = run_shards(data, int(processes))
+    elif kind == "komt":
         found = run_komt(data, int(processes))
     else:
         found = run_peer(data, kind == "batches", int(processes))
@@ -181,24 +256,25 @@ def worker(way: str, data: Path) -> dict[str, Any]:
 
 
 def measure(way: str, rows: int) -> dict[str, Any]:
-    """One way in a new process, with a home of its own that holds nothing but the model."""
-    from komt.files import home
-
+    """One way in a new process, over the first so many reviews."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "reviews.jsonl"
         write_rows(data, rows)
-        (Path(folder) / "home").mkdir()
-        (Path(folder) / "home" / "models").symlink_to(home() / "models")
-        environment = {
-            **os.environ,
-            "KOMT_HOME": str(Path(folder) / "home"),
-            "TOKENIZERS_PARALLELISM": "false",
-        }
-        command = [sys.executable, __file__, "--worker", way, "--data", str(data)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{way} failed:\n{done.stderr[-2000:]}")
-        return dict(json.loads(done.stdout.splitlines()[-1]))
+        return in_new_process(way, data, Path(folder) / "home")
+
+
+def in_new_process(way: str, data: Path, own_home: Path) -> dict[str, Any]:
+    """One way in a new process, with a home of its own that holds nothing but the model."""
+    from komt.files import home
+
+    own_home.mkdir()
+    (own_home / "models").symlink_to((home() / "models").resolve())
+    environment = {**os.environ, "KOMT_HOME": str(own_home), "TOKENIZERS_PARALLELISM": "false"}
+    command = [sys.executable, __file__, "--worker", way, "--data", str(data)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{way} failed:\n{done.stderr[-2000:]}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def main() -> None:
@@ -211,11 +287,16 @@ def main() -> None:
     parser.add_argument("--ways", default=",".join(WAYS))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true", help="10,000 rows, one run")
-    parser.add_argument("--worker", choices=WAYS, help=argparse.SUPPRESS)
-    parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--shards", action="store_true", help="a built folder to packed shards")
+    parser.add_argument("--data", type=Path, help="for --shards: a built folder")
+    parser.add_argument("--examples", type=int, default=1_543_221, help="for --shards: of the folder built")
+    parser.add_argument("--worker", choices=(*WAYS, "shards-2"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         print(json.dumps(worker(args.worker, args.data)))
+        return
+    if args.shards:
+        measure_shards(args)
         return
     if args.quick:
         args.rows, args.runs = 10_000, 1
@@ -228,10 +309,15 @@ def main() -> None:
     show(ways, runs, args.json)
 
 
+def heading() -> str:
+    """Date, machine and versions."""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("datasets", "transformers", "pyarrow"))
+    return f"{date.today()}, {os.cpu_count()} cores, {packages}\n"
+
+
 def show(ways: list[str], runs: dict[str, list[dict[str, Any]]], target: Path | None) -> None:
     """The table, then one `ratio NAME VALUE` line per comparison."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("datasets", "transformers", "pyarrow"))
-    print(f"{date.today()}, {os.cpu_count()} cores, {packages}\n")
+    print(heading())
     print("| way | rows | s | rows/s | peak RSS GiB, all processes | tokens |")
     print("|---|---|---|---|---|---|")
     speed = {}
@@ -246,6 +332,11 @@ def show(ways: list[str], runs: dict[str, list[dict[str, Any]]], target: Path | 
     for way in ("rows-1", "rows-2", "batches-2"):
         if way in speed and "komt-2" in speed:
             ratios[f"komt_{way.replace('-', '_')}"] = speed["komt-2"] / speed[way]
+    report(ratios, runs, target)
+
+
+def report(ratios: dict[str, float], runs: dict[str, Any], target: Path | None) -> None:
+    """One `ratio NAME VALUE` line per comparison, and the JSON file."""
     for name, value in ratios.items():
         print(f"ratio {name} {value:.2f}")
     if target:

@@ -15,6 +15,7 @@ from komt.errors import DataError
 from komt.example import SCHEMA, Example
 from komt.mix import Manifest, build, read_examples, read_manifest, stage_key
 from komt.recipe import Recipe, load_recipe, parse_recipe
+from komt.tasks import add_folder_beside
 
 
 def recipe(**data: Any) -> Recipe:
@@ -207,3 +208,41 @@ def test_korquad_is_built_without_an_article_in_both_parts(tmp_path: Path, reald
     assert {item.split for item in held} == {"resplit-test"}
     assert not {item.metadata["title"] for item in train} & {item.metadata["title"] for item in held}
     assert sum(item.kind == "instruction_first" for item in train) >= 175
+
+
+def test_a_test_set_that_is_divided_does_not_stand_against_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KOMT_DATA", str(tmp_path))
+    (tmp_path / "mini").mkdir()
+    rows = "".join(f"이것은 서로 다른 {n}번 문장이다.\t{'좋다' if n % 2 else '싫다'}\n" for n in range(200))
+    (tmp_path / "mini" / "test.tsv").write_text(rows, encoding="utf-8")
+    for folder, text in (
+        (
+            "sources",
+            "name: mini\ntitle: t\nlicence: CC0-1.0\norigin: native\ncitation: c\n"
+            "resplit_by: sentence\n"
+            "reader: {format: csv, delimiter: '\t', quoting: none, header: false, columns: [sentence, label]}\n"
+            "files: [{path: train.tsv, split: train}, {path: ../mini/test.tsv, split: test}]\n",
+        ),
+        (
+            "tasks",
+            "family: sentiment\nsource: mini\ninput: [sentence]\nlabel: label\nchoices: {좋다: 좋다, 싫다: 싫다}\n"
+            "templates: [{id: plain, kind: plain, prompt: '{{ sentence }} 좋은가요?', answer: '{{ choice }}'}]\n"
+            "metrics: [accuracy]\n",
+        ),
+    ):
+        (tmp_path / folder).mkdir()
+        name = "mini.yaml" if folder == "sources" else "mini.label.yaml"
+        (tmp_path / folder / name).write_text(text, encoding="utf-8")
+    (tmp_path / "r.yaml").write_text(
+        "name: r\ndata: {resplit: true, tasks: [mini.label]}\n", encoding="utf-8"
+    )
+    add_folder_beside(tmp_path / "r.yaml")
+    try:
+        manifest = build(load_recipe(str(tmp_path / "r.yaml")), tmp_path / "data")
+    finally:
+        add_folder_beside("")
+    task = manifest.tasks["mini.label"]
+    assert task.evaluation is not None
+    assert 100 < task.examples == task.read == 200 - task.evaluation.read

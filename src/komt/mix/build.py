@@ -22,12 +22,13 @@ from komt.mix.named import Chosen, evaluation_tasks, training_tasks
 from komt.mix.parts import about_part, scratch
 from komt.mix.rendering import REJECTS, rejects_of
 from komt.mix.report import write_report
-from komt.mix.report_data import Measure
+from komt.mix.report_data import InWorker, Measure
 from komt.mix.select import TaskRows, load_rows, select
 from komt.mix.shots import shot_pool
 from komt.mix.stages import Rendered, input_hashes, render_all, work_for, work_key
+from komt.process import collecting_seldom
 from komt.recipe import Recipe
-from komt.sources import present, redivided
+from komt.sources import divided_split, present, redivided
 from komt.tasks import Task
 
 VERSION = 3
@@ -51,6 +52,7 @@ class _Build:
     others: list[Rendered]
 
 
+@collecting_seldom()
 def build(
     recipe: Recipe,
     out: Path,
@@ -86,7 +88,7 @@ def build(
             manifest = _assemble(work, staged, note)
             write_atomic(staged / "manifest.json", manifest.as_json())
             note("drawing the report")
-            write_report(staged, manifest, fit if isinstance(fit, Measure) else None)
+            write_report(staged, manifest, InWorker(fit, engine) if isinstance(fit, Measure) else None)
     return manifest
 
 
@@ -130,7 +132,7 @@ def _render(
         # A split that the recipe scores must be here; reading it says how to get it.
         if here or name in recipe.evaluate.tasks:
             held.append(work_for(task, split, recipe.seed, None))
-        taken = {"train", split, "dev" if divided and "dev" in source.splits else split}
+        taken = {"train", split, divided_split(source) if divided else split}
         for other in sorted({*source.splits} - taken):
             if not source.hold_out and present(source, other):
                 others.append(work_for(task, other, recipe.seed, None))

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from komt.errors import DataError, KomtError, need
 from komt.files import data_root, home
+from komt.process import collecting_seldom
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -125,6 +126,7 @@ def _begin_worker() -> None:
     import pyarrow as pa
 
     os.environ.update(_ONE_THREAD)
+    collecting_seldom().__enter__()
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -191,7 +193,8 @@ class _Failed:
 
 def _applied(row: dict[str, Any], function: Callable[[Any], Any]) -> dict[str, Any]:
     try:
-        result = function(pickle.loads(row["item"]))
+        with collecting_seldom():
+            result = function(pickle.loads(row["item"]))
     except KomtError as error:
         result = _Failed(error)
     return {"place": row["place"], "result": pickle.dumps(result)}

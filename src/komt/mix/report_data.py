@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from komt.example import Example
+from komt.mix.engine import Engine
 
 Ints = npt.NDArray[np.int64]
 # Upper bounds of the classes of lengths, about equal in ratio.
@@ -90,6 +91,28 @@ class Measured:
     sharing: dict[str, Sharing]
     together: Sharing
     samples: dict[str, list[Example]]
+
+
+@dataclass(frozen=True, slots=True)
+class InWorker:
+    """A `Measure` that encodes where the engine works: there the tokenizer is loaded already."""
+
+    inner: Measure
+    engine: Engine
+
+    @property
+    def model(self) -> str:
+        """The model whose tokenizer it is."""
+        return self.inner.model
+
+    def tokens(self, examples: Sequence[Example]) -> list[tuple[Sequence[int], int]]:
+        """As `Measure.tokens`."""
+        (found,) = self.engine.map(_tokens, [(self.inner, examples)])
+        return found
+
+
+def _tokens(job: tuple[Measure, Sequence[Example]]) -> list[tuple[Sequence[int], int]]:
+    return job[0].tokens(job[1])
 
 
 def measure(path: Path, tokenizer: Measure | None) -> Measured:

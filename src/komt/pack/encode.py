@@ -13,6 +13,7 @@ import numpy.typing as npt
 from komt.errors import ModelError
 from komt.example import Message
 from komt.models.template import Frame, end_text, framable, frame_of, render
+from komt.pack.segments import encode_texts
 
 # Tried in turn; the prompt of komt's template ends in the first.
 _ANCHORS = ("\n", "0", "\u00a7", "\ud7a3")
@@ -161,11 +162,7 @@ def _ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
         return []
     if not _is_its_backend(tokenizer):
         return _called(tokenizer, texts)
-    backend = tokenizer.backend_tokenizer
-    # As the tokenizer itself does at each call: a tokenizer.json may ask for either.
-    backend.no_truncation()
-    backend.no_padding()
-    return [encoding.ids for encoding in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+    return encode_texts(tokenizer, texts)
 
 
 def _called(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:

@@ -20,9 +20,10 @@ from komt.mix.engine import Engine, InProcess
 from komt.mix.parts import about_part, about_stage, finish, is_done, unfinished, write_part
 from komt.models.resolve import resolve
 from komt.pack.batch import Batch, batch_of, packed_arrays
-from komt.pack.encode import TokenSequence, encode
+from komt.pack.encode import Conversation, TokenSequence, encode
 from komt.pack.fit import tokenizer_named
 from komt.pack.plan import Step, plan_steps
+from komt.process import collecting_seldom
 from komt.recipe import Recipe
 
 VERSION = 1
@@ -94,6 +95,7 @@ class _Job:
     recipe: Recipe
 
 
+@collecting_seldom()
 def write_shards(
     recipe: Recipe, data: Path, engine: Engine | None = None, note: Callable[[str], None] = lambda _: None
 ) -> Shards:
@@ -156,7 +158,7 @@ def write_shard(job: _Job) -> None:
     tokenizer = tokenizer_named(recipe.model.name, recipe.model.remote_code)
     sequences: list[TokenSequence] = []
     for start in range(0, len(table), _ENCODED_ROWS):
-        sequences += encode(tokenizer, _rows(table.slice(start, _ENCODED_ROWS)))
+        sequences += encode(tokenizer, conversations(table.slice(start, _ENCODED_ROWS)))
     epoch = recipe.train.model_copy(update={"epochs": 1.0})
     steps = plan_steps(sequences, recipe.pack, epoch, recipe.seed + (job.group << 32)) if sequences else []
     packed = _packed(sequences, steps, share=recipe.pack.share)
@@ -170,17 +172,25 @@ def write_shard(job: _Job) -> None:
     write_part(job.out, packed, about)
 
 
-def _rows(table: pa.Table) -> list[_Row]:
-    """The rows of a table as `encode` takes them; building whole Examples would take longer than encoding."""
-    ids, tasks, groups = (table[name].to_pylist() for name in ("id", "task", "group"))
+def conversations(table: pa.Table) -> Sequence[Conversation]:
+    """The rows of a table of example.SCHEMA as `encode` takes them.
+
+    Building whole Examples would take longer than encoding them.
+    """
+    ids, tasks, groups = (_listed(table[name]) for name in ("id", "task", "group"))
     column = table["messages"].combine_chunks()
-    parts = [column.flatten().field(name).to_pylist() for name in ("role", "content", "supervised")]
+    parts = [_listed(column.flatten().field(name)) for name in ("role", "content", "supervised")]
     messages = [Message(*values) for values in zip(*parts, strict=True)]
     ends = np.cumsum(column.value_lengths().to_numpy()).tolist()
     return [
         _Row(ids[row], tasks[row], groups[row], tuple(messages[start:end]))
         for row, (start, end) in enumerate(zip([0, *ends], ends, strict=False))
     ]
+
+
+def _listed(column: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """The values as Python's, several times faster than `to_pylist`; without nulls."""
+    return list(column.to_numpy(zero_copy_only=False).tolist())
 
 
 def _packed(sequences: Sequence[TokenSequence], steps: Sequence[Step], *, share: bool) -> pa.Table:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from komt.errors import DataError
 from komt.files import digest_of
 from komt.sources.readers import Rejected, Row, archive
@@ -57,9 +59,9 @@ def read_splits(
 
 def _sided(source: Source, divided: bool) -> Iterator[tuple[str, dict[str, Any] | Rejected]]:
     """All rows of what is divided, the evaluation split or the own file, with the side that they fall on."""
-    held = _held(source) if not divided and not source.hold_out_by else frozenset()
+    held = _held(source) if not divided and not source.hold_out_by else iter(())
     seen: dict[str, dict[str, int]] = {}
-    for file in _files(source, _evaluation_split(source) if divided else "train"):
+    for file in _files(source, divided_split(source) if divided else "train"):
         for item in _read_file(source, file):
             values = item.values if isinstance(item, Row) else item.row
             side = _side(source, values) if divided else _own_side(source, values, held)
@@ -96,13 +98,14 @@ def train_missing(source: Source) -> DataError:
         )
     if source.resplit_by:
         cure += (
-            f"\n    or set data.resplit: true, which redivides the {_evaluation_split(source)} set by"
+            f"\n    or set data.resplit: true, which redivides the {divided_split(source)} set by"
             f" {source.resplit_by} (scores are then not comparable with published results)"
         )
     return DataError(what, where=where, cure=cure.strip() or "leave its tasks out of data.tasks")
 
 
-def _evaluation_split(source: Source) -> str:
+def divided_split(source: Source) -> str:
+    """The official evaluation split that `resplit` redivides: dev, or test where there is no dev."""
     return "dev" if "dev" in source.splits else "test"
 
 
@@ -156,21 +159,22 @@ def _side(source: Source, values: dict[str, Any]) -> str:
     return RESPLIT if held else "train"
 
 
-def _own_side(source: Source, values: dict[str, Any], held: frozenset[float]) -> str:
+def _own_side(source: Source, values: dict[str, Any], held: Iterator[bool]) -> str:
     if source.hold_out_by:
         # The salt names no source: a sentence that stands in two of them falls on one side in both.
         share = share_of([_HOLD_OUT_SALT, values.get(source.hold_out_by)])
         return "test" if share < source.hold_out else "train"
-    return "test" if share_of([_HOLD_OUT_SALT, values]) in held else "train"
+    return "test" if next(held) else "train"
 
 
-def _held(source: Source) -> frozenset[float]:
-    """Hashes of the rows of an own file that are held out: its share of the different rows, at least one."""
-    items = [item for file in source.files for item in _read_file(source, file)]
+def _held(source: Source) -> Iterator[bool]:
+    """Whether each row of an own file is held out: its share of the different rows, at least one."""
+    items = (item for file in _files(source, "train") for item in _read_file(source, file))
     rows = (item.values if isinstance(item, Row) else item.row for item in items)
-    hashes = sorted({share_of([_HOLD_OUT_SALT, row]) for row in rows})
-    count = max(1, round(source.hold_out * len(hashes))) if len(hashes) > 1 else 0
-    return frozenset(hashes[:count])
+    hashes = np.array([share_of([_HOLD_OUT_SALT, row]) for row in rows])
+    different = np.unique(hashes)
+    count = max(1, round(source.hold_out * len(different))) if len(different) > 1 else 0
+    return iter((hashes < different[count] if count < len(different) else hashes >= 0).tolist())
 
 
 def share_of(value: Any) -> float:

@@ -1,0 +1,102 @@
+"""Texts to token ids, what they share encoded once: instructions, and passages that many questions follow."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
+# A text is cut where a line begins with a letter: there no token of a tokenizer that `is_cuttable` goes on.
+_CUT = re.compile(r"(?<=\n)(?=\S)")
+_PROBES = (
+    "하나\n둘\n\n셋\n\n\n 넷 \n\t다섯\r\n여섯\n",
+    "a b\n1 2 3\n\n- 가\n- 나\n\n```\nx = 1\n\n  y\n```\n(끝)\n\n🙂\n漢字 \u0301\n\u0301",
+    "\n\n### instruction: 글\n\n### Response:\n답",
+)
+# A pre-tokenizer that breaks lines so (those of Llama 3, Qwen, GPT-4 and kin) joins none to the next.
+_LINES_APART = r"\s*[\r\n]+"
+
+
+def encode_texts(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Ids of texts, no special token added: those of `backend.encode_batch_fast`.
+
+    Where the tokenizer's tokens do not go from one line to the next, each different piece of the texts is
+    encoded once.
+
+    Args:
+        tokenizer: with a `backend_tokenizer`.
+        texts: any number.
+    """
+    backend = tokenizer.backend_tokenizer
+    # As the tokenizer itself does at each call: a tokenizer.json may ask for either.
+    backend.no_truncation()
+    backend.no_padding()
+    if len(texts) < 2 or not is_cuttable(tokenizer):
+        return _whole(backend, texts)
+    pieces = [_CUT.split(text) for text in texts]
+    different = list(dict.fromkeys(chain.from_iterable(pieces)))
+    ids = dict(zip(different, _whole(backend, different), strict=True))
+    return [[*chain.from_iterable([ids[piece] for piece in cut])] for cut in pieces]
+
+
+def _whole(backend: Any, texts: Sequence[str]) -> list[list[int]]:
+    return [encoding.ids for encoding in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+
+@lru_cache(maxsize=8)
+def is_cuttable(tokenizer: Any) -> bool:
+    """Whether encoding a text line by line gives the ids of the whole, as far as lines begin with a letter.
+
+    Merges of BPE and the best path of Unigram are local: they cross a place only by a token that does. So it
+    holds where nothing before the model looks across lines, and no token has a line break inside.
+    """
+    backend = tokenizer.backend_tokenizer
+    if type(backend.model).__name__ not in {"BPE", "Unigram"}:
+        return False
+    if not _normalizer_is_local(backend) or not _added_tokens_are_local(backend):
+        return False
+    parts = _parts(backend.pre_tokenizer)
+    kinds = [part["type"] for part in parts]
+    if kinds and kinds[-1] == "ByteLevel":
+        before = [json.dumps(part.get("pattern", "")) for part in parts[:-1] if part["type"] == "Split"]
+        apart = any(json.dumps(_LINES_APART)[1:-1] in pattern for pattern in before)
+        if not apart or parts[-1].get("add_prefix_space") or parts[-1].get("use_regex"):
+            return False
+    elif any(part["type"] != "Split" or part["pattern"] != {"String": " "} for part in parts):
+        return False
+    if any(_CUT.search(token) for token in backend.get_vocab() if "\n" in token):
+        return False
+    return all(
+        list(chain.from_iterable(_whole(backend, _CUT.split(probe)))) == _whole(backend, [probe])[0]
+        for probe in _PROBES
+    )
+
+
+def _parts(step: Any) -> list[dict[str, Any]]:
+    """A normaliser or pre-tokenizer of `tokenizers` as it stands in a tokenizer.json, in single steps."""
+    if step is None:
+        return []
+    state: dict[str, Any] = json.loads(step.__getstate__())
+    found: list[dict[str, Any]] = []
+    for part in state.get("normalizers") or state.get("pretokenizers") or [state]:
+        found.append(part)
+    return found
+
+
+def _normalizer_is_local(backend: Any) -> bool:
+    """Only NFC, and replacing of one string without line breaks: neither adds nor looks across lines."""
+    return all(
+        part["type"] == "NFC" or (part["type"] == "Replace" and part["pattern"] == {"String": " "})
+        for part in _parts(backend.normalizer)
+    )
+
+
+def _added_tokens_are_local(backend: Any) -> bool:
+    """No added token takes white space beside it, asks what stands beside it, or goes across lines."""
+    return not any(
+        token.lstrip or token.rstrip or token.single_word or _CUT.search(token.content)
+        for token in backend.get_added_tokens_decoder().values()
+    )
