@@ -1,0 +1,1 @@
+"""The OpenAI-style API: `komt serve`."""

@@ -1,0 +1,262 @@
+"""A server that already speaks this API, behind komt's guard: llama.cpp's, vLLM's, or any other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+
+from komt.api.backend import SHORT_COMPLETION_TOKENS, Delta, Logprob, Single, Usage, finite
+from komt.api.errors import ApiError, gone, too_long, unsupported, without_paths
+from komt.api.requests import ChatMessage, ChatRequest, CompletionRequest
+from komt.serve.engine import Settings
+
+Json = dict[str, Any]
+_ROUTES = {True: "/v1/chat/completions", False: "/v1/completions"}
+# Fields of a message that hold text of the answer's beside its content.
+_BROKEN = "\ufffd"
+_BESIDE = ("tool_calls", "reasoning_content")
+
+
+@dataclass
+class PassThrough:
+    """Requests go on to another server, answers come back tidied.
+
+    Attributes:
+        engine: what computes there.
+        address: without the `/v1`.
+        models: for each name served here, the fields that choose it there.
+        at_once: how many answers are computed at the same time.
+        key: what the other server wants as `Authorization: Bearer …`, or "".
+        defaults: how an answer is sampled where the request does not say, or None: as the other server likes.
+        extras: fields that every request is sent with.
+        tools: whether it understands `tools`.
+        on_close: frees what stands behind the address.
+    """
+
+    engine: str
+    address: str
+    models: Mapping[str, Json]
+    at_once: int
+    key: str = ""
+    defaults: Settings | None = None
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    tools: bool = True
+    on_close: Callable[[], None] = lambda: None
+    _client: httpx2.AsyncClient = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._client = httpx2.AsyncClient(
+            base_url=self.address,
+            headers={"Authorization": f"Bearer {self.key}"} if self.key else {},
+            # An answer may wait for its turn as long as it likes.
+            timeout=httpx2.Timeout(None, connect=10),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self.at_once),
+            trust_env=False,
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """The models, as requests name them."""
+        return list(self.models)
+
+    def check(self, asked: ChatRequest | CompletionRequest) -> None:
+        """Refuse tools where the model's template knows none: it would leave them out in silence."""
+        if self.tools or not isinstance(asked, ChatRequest):
+            return
+        why = "the model's chat template has no place for tools"
+        if asked.tools:
+            raise unsupported("tools", why)
+        for place, message in enumerate(asked.messages):
+            if message.role in {"tool", "function"} or message.tool_calls:
+                raise unsupported(f"messages[{place}]", why)
+
+    async def answer(self, single: Single) -> AsyncGenerator[list[Delta], None]:
+        """Pieces of an answer as they come; closing it closes the connection, which frees the slot there."""
+        route = _ROUTES[isinstance(single.asked, ChatRequest)]
+        try:
+            async with self._client.stream("POST", route, json=self._body(single)) as response:
+                if response.status_code != 200:
+                    await response.aread()
+                    raise self._refusal(response, single)
+                async with aclosing(_events(response)) as batches:
+                    async for batch in batches:
+                        deltas = [delta for event in batch for delta in self._deltas(event, single)]
+                        if deltas:
+                            yield deltas
+        except (httpx2.TransportError, json.JSONDecodeError) as error:
+            raise gone() from error
+
+    async def alive(self) -> bool:
+        """Whether the server behind answers."""
+        try:
+            response = await self._client.get("/v1/models", timeout=5)
+        except httpx2.TransportError:
+            return False
+        return response.status_code == 200
+
+    async def close(self) -> None:
+        """Close connections, and what stands behind the address."""
+        await self._client.aclose()
+        self.on_close()
+
+    def _body(self, single: Single) -> Json:
+        asked = single.asked
+        body: Json = {"stream": True, "stream_options": {"include_usage": True}}
+        if self.engine == "llama.cpp" and asked.likeliest is not None:
+            # Its streams lose the log-probabilities of tokens that end within a syllable.
+            body = {"stream": False}
+        body |= _sampling(single, self.defaults)
+        if isinstance(asked, ChatRequest):
+            body["messages"] = [_message(part) for part in single.prompt if isinstance(part, ChatMessage)]
+            if asked.logprobs:
+                # llama.cpp tells none at all when asked for none beside the token itself.
+                body |= {"logprobs": True, "top_logprobs": max(asked.top_logprobs or 0, 1)}
+            if asked.response_format:
+                body["response_format"] = asked.response_format.model_dump(by_alias=True, exclude_none=True)
+            if asked.tools:
+                body |= {"tools": asked.tools, "tool_choice": asked.tool_choice or "auto"}
+        else:
+            body["prompt"] = single.prompt
+            if asked.logprobs is not None:
+                body["logprobs"] = max(asked.logprobs, 1)
+        return body | dict(self.extras) | self.models[asked.model]
+
+    def _deltas(self, event: Any, single: Single) -> list[Delta]:
+        if not isinstance(event, dict):
+            raise gone()
+        if "error" in event:
+            raise self._fault(event["error"], 500, single)
+        found = [_delta(choice, single) for choice in event.get("choices") or [] if isinstance(choice, dict)]
+        if usage := event.get("usage"):
+            found.append(Delta(usage=_usage(usage)))
+        return found
+
+    def _refusal(self, response: httpx2.Response, single: Single) -> ApiError:
+        try:
+            error = response.json()["error"]
+        except (ValueError, KeyError, TypeError):
+            error = response.text[:200]
+        return self._fault(error, response.status_code, single)
+
+    def _fault(self, error: Any, status: int, single: Single) -> ApiError:
+        told = error if isinstance(error, dict) else {"message": str(error)}
+        if told.get("type") == "exceed_context_size_error":
+            return too_long(
+                int(told.get("n_prompt_tokens", 0)), int(told.get("n_ctx", 0)), single.prompt_field
+            )
+        message = without_paths(str(told.get("message", "the engine refuses the request")))
+        # llama.cpp calls it a failure of its own when a template or a schema refuses what was asked.
+        if self.engine == "llama.cpp" or (400 <= status < 500 and status not in {401, 403}):
+            kept = status if status in {404, 413, 422, 429} else 400
+            return ApiError(kept, message, code=_word(told.get("code")))
+        return ApiError(502, f"the engine behind this server failed: {message}", kind="server_error")
+
+
+def _word(code: Any) -> str | None:
+    return code if isinstance(code, str) else None
+
+
+def _sampling(single: Single, defaults: Settings | None) -> Json:
+    asked, chat = single.asked, isinstance(single.asked, ChatRequest)
+    body: Json = {
+        "temperature": asked.temperature,
+        "top_p": asked.top_p,
+        "top_k": asked.top_k,
+        "seed": single.seed,
+        "stop": list(asked.stops) or None,
+        "max_tokens": asked.limit,
+        "frequency_penalty": asked.frequency_penalty,
+        "presence_penalty": asked.presence_penalty,
+        "logit_bias": asked.logit_bias,
+    }
+    if defaults:
+        own = {
+            "temperature": defaults.temperature,
+            "top_p": defaults.top_p,
+            "top_k": defaults.top_k,
+            "max_tokens": defaults.max_new_tokens if chat else SHORT_COMPLETION_TOKENS,
+        }
+        body = own | {key: value for key, value in body.items() if value is not None}
+    return {key: value for key, value in body.items() if value is not None}
+
+
+def _message(message: ChatMessage) -> Json:
+    role = "system" if message.role == "developer" else message.role
+    said: Json = {"role": role, "content": message.text if message.content is not None else None}
+    for key in ("name", "tool_calls", "tool_call_id"):
+        if value := getattr(message, key):
+            said[key] = value
+    return said
+
+
+def _delta(choice: Json, single: Single) -> Delta:
+    said = choice.get("delta") or choice.get("message") or {}
+    # Bytes that never became a character come as a mark in their place.
+    text = (said.get("content") or choice.get("text") or "").replace(_BROKEN, "")
+    more = {key: said[key] for key in _BESIDE if said.get(key)}
+    finish = choice.get("finish_reason") or ""
+    return Delta(text, more or None, _logprobs(choice.get("logprobs"), single.asked.likeliest), finish)
+
+
+def _logprobs(told: Any, likeliest: int | None) -> tuple[Logprob, ...]:
+    """Log-probabilities in the form of chat, whatever form they come in."""
+    if not isinstance(told, dict) or likeliest is None:
+        return ()
+    if told.get("content") is None and told.get("tokens"):
+        return _from_columns(told, likeliest)
+    return tuple(
+        {**_token(one), "top_logprobs": [_token(top) for top in one.get("top_logprobs", [])[:likeliest]]}
+        for one in told.get("content") or []
+    )
+
+
+def _token(told: Json) -> Json:
+    """A token; one of bytes that are no character alone reads as OpenAI writes it, `bytes:\\xeb\\xb7`."""
+    text, data = told["token"], told.get("bytes")
+    if _BROKEN in text and data:
+        text = "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
+    return {"token": text, "logprob": finite(told["logprob"]), "bytes": data}
+
+
+def _from_columns(told: Json, likeliest: int) -> tuple[Logprob, ...]:
+    tops = told.get("top_logprobs") or [{}] * len(told["tokens"])
+    return tuple(
+        {
+            "token": token,
+            "logprob": finite(logprob),
+            "bytes": list(token.encode("utf-8", "replace")),
+            "top_logprobs": [
+                {"token": other, "logprob": finite(value), "bytes": list(other.encode("utf-8", "replace"))}
+                for other, value in list((top or {}).items())[:likeliest]
+            ],
+        }
+        for token, logprob, top in zip(told["tokens"], told["token_logprobs"], tops, strict=False)
+    )
+
+
+def _usage(told: Json) -> Usage:
+    details = told.get("prompt_tokens_details") or {}
+    return Usage(
+        int(told.get("prompt_tokens") or 0),
+        int(details.get("cached_tokens") or 0),
+        int(told.get("completion_tokens") or 0),
+    )
+
+
+async def _events(response: httpx2.Response) -> AsyncGenerator[list[Json], None]:
+    """What a stream tells, the events of one network read together; an answer in one piece is one event."""
+    if response.headers.get("content-type", "").startswith("application/json"):
+        yield [json.loads(await response.aread())]
+        return
+    rest = b""
+    async for chunk in response.aiter_bytes():
+        *lines, rest = (rest + chunk).split(b"\n")
+        data = [line[5:].strip() for line in lines if line.startswith(b"data:")]
+        found = [json.loads(part) for part in data if part and part != b"[DONE]"]
+        if found:
+            yield found

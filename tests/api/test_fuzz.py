@@ -1,0 +1,49 @@
+"""Whatever is asked: no failure of the server, always an answer of the right form, and no memory kept."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx2
+import psutil
+import pytest
+from api_client import Client
+from fuzzing import Fuzzed, fuzzed
+
+
+def ask(client: httpx2.Client, request: Fuzzed) -> int:
+    answer = client.request(request.method, request.path, content=request.body, headers=request.headers)
+    shown = f"{request}: {answer.status_code} {answer.text[:500]}"
+    assert answer.status_code < 500, shown
+    if answer.status_code != 200 and request.method not in {"HEAD"}:
+        assert set(json.loads(answer.text)["error"]) == {"message", "type", "param", "code"}, shown
+    assert "\ufffd" not in answer.text.replace("\\ufffd", ""), shown
+    if answer.headers.get("content-type", "").startswith("text/event-stream"):
+        assert answer.text.endswith("data: [DONE]\n\n"), shown
+        assert '"error"' not in answer.text, shown
+    return answer.status_code
+
+
+def storm(client: Client, numbers: range) -> list[int]:
+    root = str(client.base_url).removesuffix("/v1/")
+    with httpx2.Client(base_url=root, trust_env=False, timeout=120) as asking, ThreadPoolExecutor(8) as pool:
+        return list(pool.map(lambda number: ask(asking, fuzzed(number)), numbers))
+
+
+def test_300_random_requests_never_make_it_fail(client: Client):
+    statuses = storm(client, range(300))
+    # The generator reaches both sides: what is answered, and what is refused.
+    assert statuses.count(200) > 50
+    assert statuses.count(400) > 50
+    assert client.chat(max_tokens=1).status_code == 200
+
+
+@pytest.mark.slow
+def test_10000_random_requests_leave_the_memory_flat(client: Client):
+    process = psutil.Process()
+    storm(client, range(1000, 3000))
+    before = process.memory_info().rss
+    storm(client, range(3000, 11_000))
+    assert process.memory_info().rss < before * 1.05
+    assert client.chat(max_tokens=1).status_code == 200
