@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from komt.errors import ModelError
 from komt.files import write_json
 
 GATES = "gates.json"
+_PIPE_WIDTH = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ def reported(name: str, measured: str) -> Gate:
 
 def show_gates(gates: Sequence[Gate], console: Console | None = None) -> None:
     """Print the gates as a table."""
-    console = console or Console(highlight=False)
+    console = console or Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     grid = Table(title="gates", title_justify="left")
     for title in ("gate", "measured", "allowed", ""):
         grid.add_column(title, overflow="fold")
