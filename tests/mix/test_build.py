@@ -222,13 +222,16 @@ def test_a_test_set_that_is_divided_does_not_stand_against_itself(
             "sources",
             "name: mini\ntitle: t\nlicence: CC0-1.0\norigin: native\ncitation: c\n"
             "resplit_by: sentence\n"
-            "reader: {format: csv, delimiter: '\t', quoting: none, header: false, columns: [sentence, label]}\n"
+            "reader: {format: csv, delimiter: '\t', quoting: none, header: false,"
+            " columns: [sentence, label]}\n"
             "files: [{path: train.tsv, split: train}, {path: ../mini/test.tsv, split: test}]\n",
         ),
         (
             "tasks",
-            "family: sentiment\nsource: mini\ninput: [sentence]\nlabel: label\nchoices: {좋다: 좋다, 싫다: 싫다}\n"
-            "templates: [{id: plain, kind: plain, prompt: '{{ sentence }} 좋은가요?', answer: '{{ choice }}'}]\n"
+            "family: sentiment\nsource: mini\ninput: [sentence]\nlabel: label\n"
+            "choices: {좋다: 좋다, 싫다: 싫다}\n"
+            "templates:\n"
+            "  - {id: plain, kind: plain, prompt: '{{ sentence }} 좋은가요?', answer: '{{ choice }}'}\n"
             "metrics: [accuracy]\n",
         ),
     ):

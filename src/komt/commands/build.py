@@ -13,8 +13,12 @@ Example:
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+# Columns of a line where standard output is no terminal, and from which on reasons have room.
+_FILE_WIDTH, _REASONS_WIDTH = 160, 110
 
 if TYPE_CHECKING:
     from komt.mix import Manifest
@@ -117,10 +121,14 @@ def _print_manifest(manifest: Manifest) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
+    # A file or a pipe takes any width; in a narrow terminal the reasons would stand in single syllables.
+    console = Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
+    wide = console.width >= _REASONS_WIDTH
     table = Table(Column("task", no_wrap=True), box=None, pad_edge=False)
     for column in ("read", "kept", "shortened", "rejected", "evaluate"):
-        table.add_column(column, justify="right")
-    table.add_column("why rejected", overflow="fold")
+        table.add_column(column, justify="right", no_wrap=True)
+    if wide:
+        table.add_column("why rejected")
     for name, task in manifest.tasks.items():
         reasons = {reason: n for stage in task.rejected.values() for reason, n in stage.items()}
         table.add_row(
@@ -130,9 +138,11 @@ def _print_manifest(manifest: Manifest) -> None:
             f"{task.shortened:,}",
             f"{sum(reasons.values()):,}",
             f"{task.evaluation.examples:,}" if task.evaluation else "none",
-            ", ".join(f"{reason} {n:,}" for reason, n in reasons.items()),
+            *([", ".join(f"{reason} {n:,}" for reason, n in reasons.items())] if wide else []),
         )
-    Console().print(table)
+    console.print(table)
+    if not wide:
+        print("(a wider terminal shows the reasons; --show-rejects prints the rows)")
     for title, left in (("not trained on", manifest.held_out), ("not here", manifest.absent)):
         if left:
             print(f"{title}: {', '.join(left)}")
