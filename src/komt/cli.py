@@ -19,6 +19,9 @@ VERBS = {
     "train": "the training stage alone; --resume goes on where it stopped",
     "chat": "talk with a model in the terminal",
     "generate": "JSON Lines in, JSON Lines with answers out",
+    "export": "files for other programs: merged, adapter, GGUF",
+    "serve": "OpenAI-style API over a model",
+    "web": "page to chat, compare, look at data and runs",
     "eval": "score a model on tasks, with intervals",
 }
 
