@@ -12,16 +12,16 @@ BENCH_READY := $(VENV)/.ready-bench
 $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (once; two to four minutes)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,quant]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,quant,export,serve,web]'
 	@touch $(READY)
 
 $(DEV_READY): $(READY)
 	@echo "installing what the checks and tests need (once; a minute or two)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,quant,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,quant,export,serve,web,dev]'
 	@touch $(DEV_READY)
 
 $(BENCH_READY): $(DEV_READY)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,quant,dev,bench]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,quant,export,serve,web,dev,bench]'
 	@touch $(BENCH_READY)
 
 demo: $(READY)
