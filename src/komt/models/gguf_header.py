@@ -142,7 +142,7 @@ def _tensor_end(file: BinaryIO) -> int:
         block, size = GGML_QUANT_SIZES[GGMLQuantizationType(kind)]
     except (ValueError, KeyError):
         return int(offset)
-    return int(offset) + prod(shape) // block * size
+    return int(offset) + int(prod(shape)) // int(block) * int(size)
 
 
 def _largest(value: Any) -> int:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
+# Leading consonants and vowels that join with what follows them to one syllable (U+1112 U+1161 U+11AB: 한).
+_JOINS_ON = re.compile("[\u1100-\u11a7\ua960-\ua97c\ud7b0-\ud7c6]\\Z")
 # What decoders put in place of bytes that are no character (yet).
 _BROKEN = "\ufffd"
 
 
 def text_of(tokenizer: Any, ids: Sequence[int]) -> str:
     """Text of an answer's tokens; special tokens and bytes that form no character are left out."""
-    return _decode(tokenizer, ids).replace(_BROKEN, "")
+    text = _decode(tokenizer, ids)
+    if _BROKEN not in text:
+        return text
+    # A decoder may give up a whole run of bytes for a broken one; piece by piece its characters are kept.
+    pieces = TextPieces(tokenizer)
+    return "".join([*(pieces.add(token) for token in ids), pieces.rest()])
 
 
 class TextPieces:
@@ -31,7 +39,7 @@ class TextPieces:
         """Text that this token completes, or an empty string."""
         self._ids.append(token)
         before, now = self._decodings()
-        if len(now) <= len(before) or now.endswith(_BROKEN):
+        if len(now) <= len(before) or now.endswith(_BROKEN) or _JOINS_ON.search(now):
             return ""
         self._start, self._read = self._read, len(self._ids)
         return now[len(before) :].replace(_BROKEN, "")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,26 +16,85 @@ from komt.models.template import end_token_id
 from komt.pack.encode import prompt_ids
 from komt.pack.masks import attention_masks
 from komt.pack.probe import device_of
-from komt.pack.trie import common_prefix
-from komt.serve.engine import Completion, Settings
-from komt.serve.text_pieces import TextPieces, text_of
+from komt.serve.adapters import Adapters
+from komt.serve.batching import BatchStream, Row, Scheduler
+from komt.serve.engine import Completion, Request, Settings
+from komt.serve.likelihood import likelihoods
+from komt.serve.lone_row import LoneRow
+from komt.serve.prefix_row import PrefixRow
+from komt.serve.text_pieces import text_of
 from komt.serve.trie_decode import decode_together, plan_batches
 
 DEFAULT_BATCH_TOKENS = 4096
+DEFAULT_STREAMS = 16
+# Keys and values of running and remembered streams, over all adapters.
+_CACHE_BYTES = 2 << 30
+_LEAST_CACHED_TOKENS = 4096
 
 
 class TransformersEngine:
-    """A loaded model and its tokenizer as an engine.
+    """A loaded model and its tokenizer as an engine, for any number of threads.
 
-    `generate` may be called from one thread at a time; `stream` keeps the newest conversation's cache.
+    Streams are computed together, each as if it were alone: tokens are the same in fp32; in bf16 the model's
+    rounding depends on what is computed beside it, as in any batched engine.
     """
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
-        self._model, self._tokenizer = model.eval(), tokenizer
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        adapters: Mapping[str, Path] | None = None,
+        streams: int = DEFAULT_STREAMS,
+    ) -> None:
+        """Args:
+        model: a model, or one with its default adapter on it (a PeftModel).
+        tokenizer: with a chat template.
+        adapters: folders of further LoRA adapters, by name.
+        streams: how many are computed at a time; others wait in line.
+        """
+        self._adapters = Adapters(model)
+        for name, folder in (adapters or {}).items():
+            self._adapters.add(name, folder)
+        self._model, self._tokenizer = self._adapters.model.eval(), tokenizer
         ends = {end_token_id(tokenizer), tokenizer.eos_token_id}
         self._stop = frozenset(int(token) for token in ends if token is not None)
         self._confined = _can_confine(model)
-        self._kept: tuple[list[int], Any] | None = None
+        self._lock = threading.Lock()
+        self._scheduler = self._new_scheduler(streams)
+        self._close = weakref.finalize(self, self._scheduler.close)
+
+    def _new_scheduler(self, streams: int) -> Scheduler:
+        model, confined = self._model, self._confined  # not self: the thread would keep it alive
+        most = _cached_tokens(model) // (len(self._adapters.names) + 1)
+
+        def new_row() -> Row:
+            return PrefixRow(model, most) if confined else LoneRow(model)
+
+        return Scheduler(
+            self._tokenizer,
+            new_row=new_row,
+            use=self._adapters.use,
+            stop=self._stop,
+            context_tokens=self.context_tokens,
+            most_streams=streams if confined else 1,
+            lock=self._lock,
+        )
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names of the adapters that a Request may ask for."""
+        return self._adapters.names
+
+    @property
+    def context_tokens(self) -> int:
+        """The longest sequence that the model was made for."""
+        return int(getattr(self._model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30)
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer, for prompts that are no conversations."""
+        return self._tokenizer
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of a conversation, by the function that training encodes prompts with."""
@@ -60,6 +122,19 @@ class TransformersEngine:
         for prompt in prompts:
             self._check_length(len(prompt), max_new_tokens)
         answers: list[Completion | None] = [None] * len(prompts)
+        with self._lock:
+            self._adapters.use(self._adapters.key(None))
+            self._generate_into(answers, prompts, max_new_tokens, batch_tokens, on_done)
+        return [answer for answer in answers if answer is not None]
+
+    def _generate_into(
+        self,
+        answers: list[Completion | None],
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        batch_tokens: int,
+        on_done: Callable[[int], None] | None,
+    ) -> None:
         # A family whose masks cannot be confined answers one prompt at a time.
         for batch in plan_batches(prompts, batch_tokens if self._confined else 0):
             told = (lambda slot, batch=batch: on_done(batch[slot])) if on_done else None
@@ -72,78 +147,60 @@ class TransformersEngine:
                 found = [self._generate_alone(prompt, max_new_tokens, told) for prompt in chosen]
             for place, (ids, ended) in zip(batch, found, strict=True):
                 answers[place] = Completion(tuple(ids), text_of(self._tokenizer, ids), ended)
-        return [answer for answer in answers if answer is not None]
+
+    def answer(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        *,
+        max_new_tokens: int,
+        on_done: Callable[[int], None] | None = None,
+    ) -> list[Completion]:
+        """Greedy answers to conversations; as `generate`."""
+        prompts = [self.prompt_ids(messages) for messages in conversations]
+        return self.generate(prompts, max_new_tokens=max_new_tokens, on_done=on_done)
 
     def stream(self, messages: Sequence[Message], *, settings: Settings | None = None) -> Iterator[str]:
         """Pieces of one answer as they come, never a broken syllable.
 
-        The cache is kept: a conversation that goes on from the last one computes its new part only.
+        What the conversation shares with earlier ones is not computed again.
 
         Raises:
             ModelError: the conversation does not fit into the model's context.
         """
-        settings = settings or Settings()
-        prompt = self.prompt_ids(messages)
-        self._check_length(len(prompt), 1)
-        pieces = TextPieces(self._tokenizer)
-        for token in self._sample(prompt, settings):
-            if piece := pieces.add(token):
-                yield piece
-        if piece := pieces.rest():
-            yield piece
+        for piece in self.submit(Request(tuple(self.prompt_ids(messages)), settings or Settings())):
+            if piece.text:
+                yield piece.text
 
-    def _sample(self, prompt: list[int], settings: Settings) -> Iterator[int]:
-        """Tokens of an answer, without the end token."""
-        device = device_of(self._model)
-        random = torch.Generator(device)
-        random.seed() if settings.seed is None else random.manual_seed(settings.seed)
-        warp = _warpers(settings)
-        known, cache = self._take_cache(prompt)
-        new = prompt[len(known) :]
-        room = self._context() - len(prompt)
-        for _ in range(min(settings.max_new_tokens, room)):
-            logits = self._next_logits(new, cache)
-            known = known + new
-            self._kept = (known, cache)
-            seen = torch.tensor([known], device=device)
-            token = _draw(warp(seen, logits), settings, random)
-            if token in self._stop:
-                return
-            yield token
-            new = [token]
+    def submit(self, request: Request) -> BatchStream:
+        """Ask for an answer without waiting for it.
 
-    @torch.no_grad()
-    def _next_logits(self, ids: list[int], cache: Any) -> torch.Tensor:
-        """Logits after the ids, (1, vocabulary), fp32; the cache grows by them."""
-        output = self._model(
-            input_ids=torch.tensor([ids], device=device_of(self._model)),
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        logits = output.logits[:, -1].float()
-        assert isinstance(logits, torch.Tensor)
-        return logits
+        Raises:
+            ModelError: the prompt fills the context, there is no such adapter, or the engine is closed.
+        """
+        self._check_length(len(request.ids), 1)
+        stream = BatchStream(request)
+        self._scheduler.submit(stream, self._adapters.key(request.adapter))
+        return stream
 
-    def _take_cache(self, prompt: list[int]) -> tuple[list[int], Any]:
-        """The kept cache, shortened to what the prompt begins with, or an empty one."""
-        from transformers import DynamicCache
+    def loglikelihood(self, ids: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
+        """The log-probability of each token of each continuation after the ids, by the default adapter.
 
-        kept, self._kept = self._kept, None
-        if kept is None:
-            return [], DynamicCache() if self._confined else DynamicCache(config=self._model.config)
-        known, cache = kept
-        # At least one token must be fed, to have logits to draw from.
-        shared = min(
-            common_prefix(torch.tensor(known).numpy(), torch.tensor(prompt).numpy()), len(prompt) - 1
-        )
-        if shared == len(known):
-            return known, cache
-        if not shared or not self._confined:
-            return self._take_cache(prompt)
-        for layer in cache.layers:
-            layer.keys, layer.values = layer.keys[:, :, :shared], layer.values[:, :, :shared]
-        return known[:shared], cache
+        Args:
+            ids: at least one token.
+            continuations: what they share at their start is computed once.
+
+        Raises:
+            ModelError: `ids` is empty, or a continuation leads over the context.
+        """
+        for continuation in continuations:
+            self._check_length(len(ids), len(continuation))
+        with self._lock:
+            self._adapters.use(self._adapters.key(None))
+            return likelihoods(self._model, ids, continuations, confined=self._confined)
+
+    def close(self) -> None:
+        """End the streams that are open with an error, and the thread that computes them."""
+        self._close()
 
     @torch.no_grad()
     def _generate_alone(
@@ -164,16 +221,13 @@ class TransformersEngine:
         ended = bool(new) and new[-1] in self._stop
         return new[: len(new) - ended], ended
 
-    def _context(self) -> int:
-        return int(getattr(self._model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30)
-
     def _check_length(self, prompt: int, new: int) -> None:
         if prompt == 0:
             raise ModelError("the prompt is empty")
-        if prompt + new > self._context():
+        if prompt + new > self.context_tokens:
             raise ModelError(
                 f"a prompt of {prompt:,} tokens and {new:,} for the answer do not fit into the model's "
-                f"context of {self._context():,}",
+                f"context of {self.context_tokens:,}",
                 cure="shorten the prompt (in a chat: /reset)",
             )
 
@@ -188,25 +242,11 @@ def _can_confine(model: Any) -> bool:
     return getattr(model.config.get_text_config(), "_attn_implementation", "sdpa") == "sdpa"
 
 
-def _warpers(settings: Settings) -> Any:
-    from transformers import (
-        LogitsProcessorList,
-        TemperatureLogitsWarper,
-        TopKLogitsWarper,
-        TopPLogitsWarper,
-    )
-
-    warpers = LogitsProcessorList()
-    if settings.temperature not in {0.0, 1.0}:
-        warpers.append(TemperatureLogitsWarper(float(settings.temperature)))
-    if settings.temperature and settings.top_k:
-        warpers.append(TopKLogitsWarper(settings.top_k))
-    if settings.temperature and settings.top_p < 1:
-        warpers.append(TopPLogitsWarper(settings.top_p))
-    return warpers
-
-
-def _draw(logits: torch.Tensor, settings: Settings, random: torch.Generator) -> int:
-    if settings.temperature == 0:
-        return int(logits.argmax(-1))
-    return int(torch.multinomial(logits.softmax(-1), 1, generator=random))
+def _cached_tokens(model: Any) -> int:
+    """How many tokens' keys and values the caches may hold."""
+    config = model.config.get_text_config()
+    all_heads = getattr(config, "num_attention_heads", 1)
+    heads = getattr(config, "num_key_value_heads", None) or all_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // all_heads
+    each = 2 * config.num_hidden_layers * heads * width * model.dtype.itemsize
+    return max(_CACHE_BYTES // max(int(each), 1), _LEAST_CACHED_TOKENS)
