@@ -5,6 +5,8 @@
 Example:
   komt chat runs/sample
   komt chat gemma-3-270m --prompt "한국의 수도는 어디인가요?" --temperature 0
+  komt chat sample-Q4_K_M.gguf
+  komt chat http://127.0.0.1:8000/v1
 """
 
 from __future__ import annotations
@@ -12,13 +14,14 @@ from __future__ import annotations
 import argparse
 import sys
 
+from komt.commands._model import add_model_options, engine_of
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `komt chat`."""
-    parser.add_argument("model", help="catalogue name, hub id, or folder (model, adapter, run)")
+    add_model_options(parser)
     parser.add_argument("--prompt", metavar="TEXT", help="answer this and exit")
     parser.add_argument("--system", default="", metavar="TEXT", help="an instruction that opens the talk")
-    parser.add_argument("--bits", type=int, choices=(4, 8, 16, 32), default=16, help="default: 16")
     parser.add_argument(
         "--temperature", type=float, default=0.8, help="0: the likeliest answer (default: 0.8)"
     )
@@ -26,9 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top-k", type=int, default=100, help="0: all (default: 100)")
     parser.add_argument("--max-new-tokens", type=int, default=512, metavar="N", help="default: 512")
     parser.add_argument("--seed", type=int, help="makes answers repeatable")
-    parser.add_argument(
-        "--trust-remote-code", action="store_true", help="let the model's own Python code run"
-    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -51,17 +51,19 @@ def main(args: argparse.Namespace) -> int:
         talk,
         write_out,
     )
-    from komt.serve.loading import load_engine
 
-    engine = load_engine(args.model, args.bits, remote_code=args.trust_remote_code)
+    engine = engine_of(args, slots=1)
     conversation = Conversation(engine, settings, nfc(args.system))
-    if args.prompt is not None:
-        conversation.ask(as_text(args.prompt), write_out)
-        write_out("\n")
-    elif sys.stdin.isatty():
-        write_out(f"{args.model} ({HELP})\n")
-        talk(conversation, read_line, write_out)
-    else:
-        accept_any_bytes()
-        answer_lines(conversation, iter(sys.stdin), write_out)
+    try:
+        if args.prompt is not None:
+            conversation.ask(as_text(args.prompt), write_out)
+            write_out("\n")
+        elif sys.stdin.isatty():
+            write_out(f"{args.model} ({HELP})\n")
+            talk(conversation, read_line, write_out)
+        else:
+            accept_any_bytes()
+            answer_lines(conversation, iter(sys.stdin), write_out)
+    finally:
+        engine.close()
     return 0

@@ -7,6 +7,7 @@ such objects is read, too.
 Example:
   komt generate runs/sample questions.jsonl --out answers.jsonl
   komt generate gemma-3-270m - --max-new-tokens 64 < questions.jsonl
+  komt generate sample-Q4_K_M.gguf questions.jsonl
 """
 
 from __future__ import annotations
@@ -15,17 +16,15 @@ import argparse
 import sys
 from pathlib import Path
 
+from komt.commands._model import add_model_options, engine_of
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `komt generate`."""
-    parser.add_argument("model", help="catalogue name, hub id, or folder (model, adapter, run)")
+    add_model_options(parser)
     parser.add_argument("input", help="a JSON Lines file (or a JSON array), or - for standard input")
     parser.add_argument("--out", metavar="FILE", help="default: standard output")
     parser.add_argument("--max-new-tokens", type=int, default=512, metavar="N", help="default: 512")
-    parser.add_argument("--bits", type=int, choices=(4, 8, 16, 32), default=16, help="default: 16")
-    parser.add_argument(
-        "--trust-remote-code", action="store_true", help="let the model's own Python code run"
-    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -44,12 +43,17 @@ def main(args: argparse.Namespace) -> int:
     rows = parse_rows(_read(args.input), "standard input" if args.input == "-" else args.input)
 
     from komt.progress import progress
-    from komt.serve.loading import load_engine
 
-    engine = load_engine(args.model, args.bits, remote_code=args.trust_remote_code)
-    prompts = [engine.prompt_ids(messages) for _, messages in rows]
-    with progress("answering", len(rows)) as advance:
-        answers = engine.generate(prompts, max_new_tokens=args.max_new_tokens, on_done=lambda _: advance())
+    engine = engine_of(args)
+    try:
+        with progress("answering", len(rows)) as advance:
+            answers = engine.answer(
+                [messages for _, messages in rows],
+                max_new_tokens=args.max_new_tokens,
+                on_done=lambda _: advance(),
+            )
+    finally:
+        engine.close()
     text = with_answers([row for row, _ in rows], answers)
     if out:
         write_atomic(out, text)

@@ -2,25 +2,122 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
-from komt.models.load import load_model, load_tokenizer
+from komt.errors import UsageError
+from komt.models.place import Place
 from komt.models.resolve import resolve
-from komt.serve.transformers_engine import TransformersEngine
+from komt.serve.engine import LoadedEngine
+
+EngineName = Literal["auto", "transformers", "llama.cpp", "vllm"]
+ENGINES: tuple[EngineName, ...] = ("auto", "transformers", "llama.cpp", "vllm")
 
 
 def load_engine(
-    name: str, bits: Literal[4, 8, 16, 32] = 16, *, remote_code: bool = False
-) -> TransformersEngine:
-    """Load a model and its tokenizer.
+    name: str,
+    bits: Literal[4, 8, 16, 32] = 16,
+    *,
+    remote_code: bool = False,
+    engine: EngineName = "auto",
+    adapters: Mapping[str, str] | None = None,
+    slots: int = 0,
+    context: int = 0,
+    api_key: str = "",
+) -> LoadedEngine:
+    """Load a model, or connect to one.
 
     Args:
-        name: catalogue name, hub id, or folder (model, adapter or run).
-        bits: how the base's weights are held.
+        name: catalogue name, hub id, folder (model, adapter or run), GGUF file (`X.gguf`), or the address of
+            a program that serves one (`http(s)://…/v1`, with `#NAME` where it serves several).
+        bits: how the base's weights are held by transformers.
         remote_code: whether the model's own Python code may run.
+        engine: what computes; auto: llama.cpp for a GGUF file, transformers for the rest. With `llama.cpp` a
+            folder is converted to a GGUF file (f16) once, under KOMT_HOME/stages.
+        adapters: LoRA adapters by name: folders (adapter or run); GGUF files for a GGUF model.
+        slots: answers that are computed at a time, 0: the engine's own choice.
+        context: the longest prompt and answer together, for llama.cpp and vLLM; 0: their own choice.
+        api_key: for an address; default KOMT_API_KEY of the environment.
 
     Raises:
-        UsageError: no such model. ModelError: it cannot be loaded.
+        UsageError: no such model, or an engine that does not take it. ModelError: it cannot be loaded.
+        MissingExtra: a package is not installed.
     """
+    adapters = dict(adapters or {})
+    if engine not in ENGINES:
+        raise UsageError(f"no engine '{engine}'", cure=f"one of: {', '.join(ENGINES)}")
+    if re.match(r"https?://", name):
+        _only(name, engine, "auto")
+        if adapters:
+            raise UsageError("an address takes no adapters", cure="name one of its models: http://…/v1#NAME")
+        from komt.serve.remote_engine import RemoteEngine
+
+        return RemoteEngine(name, api_key=api_key)
+    if name.endswith(".gguf"):
+        _only(name, engine, "llama.cpp")
+        files = {one: _gguf_adapter(one, Path(path)) for one, path in adapters.items()}
+        return _llama_cpp(Path(name).expanduser(), files, slots, context)
     place = resolve(name, remote_code=remote_code)
-    return TransformersEngine(load_model(place, bits), load_tokenizer(place))
+    if engine == "llama.cpp":
+        return _llama_cpp_of(place, {one: _adapter(path) for one, path in adapters.items()}, slots, context)
+    folders = {one: _adapter(path, place) for one, path in adapters.items()}
+    if engine == "vllm":
+        from komt.serve.vllm_engine import VllmEngine
+
+        return VllmEngine(place, name=Path(name).name, adapters=folders, context=context)
+    from komt.models.load import load_model, load_tokenizer
+    from komt.serve.transformers_engine import DEFAULT_STREAMS, TransformersEngine
+
+    model, tokenizer = load_model(place, bits), load_tokenizer(place)
+    return TransformersEngine(model, tokenizer, adapters=folders, streams=slots or DEFAULT_STREAMS)
+
+
+def _only(name: str, engine: str, right: EngineName) -> None:
+    if engine not in {"auto", right}:
+        what = "an address" if "://" in name else "a GGUF file"
+        cure = "leave --engine out" if right == "auto" else f"leave --engine out, or --engine {right}"
+        raise UsageError(f"'{name}' is {what}, which the engine {engine} does not take", cure=cure)
+
+
+def _adapter(path: str, base: Place | None = None) -> Path:
+    """An adapter's folder; its own base is not looked for, since the model that is given is the base."""
+    folder = Path(path).expanduser()
+    inside = folder / "train" / "adapter"
+    folder = inside if inside.is_dir() else folder
+    if not (folder / "adapter_config.json").is_file():
+        raise UsageError(
+            f"'{path}' is no adapter: it has no adapter_config.json",
+            cure="give an adapter's folder, or the folder of a run that trained one",
+        )
+    return folder.resolve()
+
+
+def _gguf_adapter(name: str, path: Path) -> Path:
+    if path.suffix != ".gguf":
+        raise UsageError(
+            f"the adapter '{name}' is no GGUF file, as the model is: {path}",
+            cure="komt export ADAPTER --format gguf writes one, or give the model as a folder, too",
+        )
+    return path.expanduser()
+
+
+def _llama_cpp(file: Path, adapters: Mapping[str, Path], slots: int, context: int) -> LoadedEngine:
+    from komt.models.llama_cpp import start
+    from komt.serve.llama_cpp_engine import LlamaCppEngine
+
+    return LlamaCppEngine(start(file, adapters=adapters, slots=slots or 4, context=context))
+
+
+def _llama_cpp_of(place: Place, adapters: Mapping[str, Path], slots: int, context: int) -> LoadedEngine:
+    """A folder by llama.cpp: its adapter merged, or, beside other adapters, an adapter as they are."""
+    from komt.serve.stages import gguf_of, lora_gguf_of
+
+    if not adapters:
+        return _llama_cpp(gguf_of(place), {}, slots, context)
+    own = {"default": place.adapter} if place.adapter else {}
+    base = replace(place, adapter=None, kind="base")
+    files = {one: lora_gguf_of(base, folder) for one, folder in {**own, **adapters}.items()}
+    return _llama_cpp(gguf_of(base), files, slots, context)
