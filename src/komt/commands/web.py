@@ -1,0 +1,91 @@
+"""Open a page to chat with a model, compare two blindly, and look at data, training and scores.
+
+The page is served on this machine only. It talks to an OpenAI-style API: that of a MODEL named here, which is
+started with it, or one that runs already (--api; its key is read from KOMT_API_KEY). Without either, the page
+shows run folders only.
+
+Example:
+  komt web runs/sample
+  komt web --api http://127.0.0.1:8000/v1
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from komt.web.client import Api
+    from komt.web.runs import Runs
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `komt web`."""
+    parser.add_argument(
+        "model", nargs="?", help="catalogue name, hub id, folder (model, adapter, run), .gguf"
+    )
+    parser.add_argument("--api", metavar="URL", help="an OpenAI-style API that runs already: http://…/v1")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
+    parser.add_argument("--votes", type=Path, metavar="FILE", help="default: votes.jsonl in the runs' folder")
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "transformers", "llama.cpp", "vllm"),
+        default="auto",
+        help="default: auto",
+    )
+    parser.add_argument("--bits", type=int, choices=(4, 8, 16, 32), default=16, help="default: 16")
+    parser.add_argument(
+        "--trust-remote-code", action="store_true", help="let the model's own Python code run"
+    )
+    parser.add_argument("--port", type=int, default=7860, help="0: any free one (default: 7860)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run `komt web`."""
+    import threading
+
+    from komt.errors import UsageError
+    from komt.web.app import running
+
+    if args.model and args.api:
+        raise UsageError("a model and --api were both given", cure="name one of them")
+    votes = args.votes or args.runs / "votes.jsonl"
+    with _api(args) as api, running(api, _runs(args), votes, args.port) as address:
+        print(f"the page: {address}\n(on this machine only; Ctrl-C ends it)", flush=True)
+        threading.Event().wait()
+    return 0
+
+
+@contextmanager
+def _api(args: argparse.Namespace) -> Iterator[Api | None]:
+    """The API that was named, or that of the model that was named, or none."""
+    import os
+
+    from komt.errors import need
+    from komt.web.client import Api
+
+    if args.api:
+        yield Api(args.api, os.environ.get("KOMT_API_KEY", ""))
+    elif args.model:
+        need("starlette", "web")
+        from komt.api.app import running
+        from komt.api.opening import Opening
+
+        opening = Opening(args.engine, bits=args.bits, remote_code=args.trust_remote_code)
+        with running(args.model, opening=opening) as address:
+            yield Api(address)
+    else:
+        yield None
+
+
+def _runs(args: argparse.Namespace) -> Runs:
+    """The runs below --runs, and the one that was named as the model."""
+    from komt.web.runs import Runs
+
+    folder = Path(args.model) if args.model else None
+    inside = folder and folder.parent.resolve() == args.runs.resolve()
+    others = {folder.name or str(folder): folder} if folder and folder.is_dir() and not inside else {}
+    return Runs(args.runs, others)

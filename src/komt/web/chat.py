@@ -1,0 +1,178 @@
+"""The chat tab: what stands where, and what happens on which click."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from komt.web.chat_events import DEFAULTS, ChatEvents
+from komt.web.client import Api
+from komt.web.text import Words
+
+_SCRIPTS = Path(__file__).parent
+STORE_KEY = "komt-chat"
+
+
+@dataclass(frozen=True)
+class ChatParts:
+    """The components of the tab that events read or change."""
+
+    store: Any
+    chatbot: Any
+    box: Any
+    alert: Any
+    retry: Any
+    counts: Any
+    model: Any
+    talks: Any
+    system: Any
+    settings: tuple[Any, ...]
+    buttons: dict[str, Any]
+
+
+def chat_tab(page: gr.Blocks, words: Words, api: Api | None) -> None:
+    """Fill the chat tab of the page that is being built."""
+    # The key must be the same after a restart, or the history would be lost; it hides nothing from the person
+    # whose browser it is.
+    store = gr.BrowserState(None, storage_key=STORE_KEY, secret=STORE_KEY)
+    with gr.Row(elem_classes="chat-row"):
+        with gr.Column(scale=5, min_width=320):
+            main = _conversation(words)
+        with gr.Column(scale=2, min_width=280, elem_classes="side"):
+            side = _side(words)
+    parts = ChatParts(store=store, **main, **side)
+    _wire(page, parts, ChatEvents(words, api, parts))
+
+
+def _conversation(words: Words) -> dict[str, Any]:
+    examples = [{"text": words(f"chat.example.{number}")} for number in (1, 2, 3)]
+    chatbot = gr.Chatbot(
+        label=words("chat.label"),
+        show_label=False,
+        height="62vh",
+        min_height=320,
+        editable="all",
+        buttons=["copy"],
+        placeholder=words("chat.empty"),
+        examples=examples,
+        allow_tags=False,
+        elem_id="chat",
+    )
+    with gr.Row(elem_classes="alert-row"):
+        alert = gr.HTML("", visible=False, elem_id="alert")
+        retry = gr.Button(
+            words("chat.retry"), variant="primary", size="sm", visible=False, min_width=110, scale=0
+        )
+    box = gr.Textbox(
+        label=words("chat.box"),
+        show_label=False,
+        placeholder=words("chat.placeholder"),
+        lines=1,
+        max_lines=8,
+        submit_btn=True,
+        stop_btn=False,
+        autofocus=True,
+        elem_id="box",
+        html_attributes=gr.InputHTMLAttributes(enterkeyhint="send", autocorrect="off"),
+    )
+    counts = gr.HTML(words("chat.keys"), elem_id="counts")
+    return {"chatbot": chatbot, "alert": alert, "retry": retry, "box": box, "counts": counts}
+
+
+def _side(words: Words) -> dict[str, Any]:
+    buttons: dict[str, Any] = {}
+    with gr.Row(elem_classes="tight"):
+        model = gr.Dropdown([], label=words("chat.model"), interactive=True, elem_id="model", min_width=160)
+        buttons["refresh"] = gr.Button("↻", size="sm", scale=0, min_width=44, elem_id="refresh")
+    with gr.Accordion(words("chat.talks"), open=True):
+        with gr.Row(elem_classes="tight"):
+            for name in ("new", "delete", "export", "import"):
+                buttons[name] = gr.Button(
+                    words(f"chat.{name}"), size="sm", min_width=64, elem_id=f"talk-{name}"
+                )
+        talks = gr.Radio(
+            [], label=words("chat.talks.info"), interactive=True, elem_id="talks", elem_classes="talks"
+        )
+        buttons["picked"] = gr.Textbox(visible=False)
+    with gr.Accordion(words("chat.settings"), open=False, elem_id="settings"):
+        system = gr.Textbox(
+            label=words("chat.system"),
+            info=words("chat.system.info"),
+            placeholder=words("chat.system.placeholder"),
+            lines=3,
+            max_lines=10,
+            elem_id="system",
+        )
+        settings = _settings(words)
+        buttons["defaults"] = gr.Button(words("chat.defaults"), size="sm")
+    return {"model": model, "talks": talks, "system": system, "settings": settings, "buttons": buttons}
+
+
+def _settings(words: Words) -> tuple[Any, ...]:
+    ranges = {
+        "temperature": (0.0, 2.0, 0.05),
+        "top_p": (0.05, 1.0, 0.05),
+        "max_tokens": (16, 4096, 16),
+        "penalty": (0.0, 2.0, 0.1),
+    }
+    sliders = [
+        gr.Slider(
+            low,
+            high,
+            value=DEFAULTS[name],
+            step=step,
+            label=words(f"chat.{name}"),
+            info=words(f"chat.{name}.info"),
+            elem_id=f"setting-{name}",
+        )
+        for name, (low, high, step) in ranges.items()
+    ]
+    seed = gr.Number(
+        None,
+        label=words("chat.seed"),
+        info=words("chat.seed.info"),
+        precision=0,
+        minimum=0,
+        elem_id="setting-seed",
+    )
+    return (*sliders, seed)
+
+
+def _wire(page: gr.Blocks, parts: ChatParts, events: ChatEvents) -> None:
+    asked = [parts.store, parts.model, parts.system, *parts.settings]
+    shown = [
+        parts.store,
+        parts.chatbot,
+        parts.box,
+        parts.alert,
+        parts.retry,
+        parts.counts,
+        parts.talks,
+        *(parts.buttons[name] for name in ("new", "delete", "import")),
+    ]
+    whole = [*shown, parts.model, parts.system, *parts.settings]
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    stream = {"outputs": shown, "concurrency_limit": None, **quiet}
+    quick = {"concurrency_limit": None, **quiet}
+
+    gr.on([parts.box.submit], events.send, [parts.box, *asked], **stream)
+    gr.on([parts.retry.click, parts.chatbot.retry], events.again, asked, **stream)
+    parts.chatbot.edit(events.edit, asked, **stream)
+    parts.chatbot.example_select(events.example, asked, **stream)
+    parts.box.stop(events.stop, None, None, **quick)
+
+    buttons = parts.buttons
+    buttons["new"].click(events.new, [parts.store], whole, **quick)
+    gr.on([buttons["delete"].click, parts.chatbot.clear], events.delete, [parts.store], whole, **quick)
+    parts.talks.input(events.select, [parts.talks, parts.store], whole, **quick)
+    scripts = {name: (_SCRIPTS / f"{name}.js").read_text(encoding="utf-8") for name in ("export", "import")}
+    buttons["export"].click(None, [parts.store], None, js=scripts["export"], **quick)
+    picked = [buttons["picked"], parts.store]
+    buttons["import"].click(events.bring, picked, whole, js=scripts["import"], **quick)
+    buttons["defaults"].click(events.defaults, None, list(parts.settings), **quick)
+    refreshed = [parts.model, parts.alert, parts.retry]
+    buttons["refresh"].click(events.refresh, [parts.model], refreshed, **quiet)
+    page.load(events.opened, [parts.store], whole, **quiet)

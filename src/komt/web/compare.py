@@ -1,0 +1,103 @@
+"""The compare tab: two models answer side by side, and the reader votes without knowing which is which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from komt.web.client import Api
+from komt.web.compare_events import CompareEvents
+from komt.web.text import Words
+
+VOTES = ("0", "1", "same", "neither")
+
+
+@dataclass(frozen=True)
+class CompareParts:
+    """The components of the tab that events read or change."""
+
+    round: Any
+    alert: Any
+    question: Any
+    answers: tuple[Any, Any]
+    votes: tuple[Any, ...]
+    result: Any
+    box: Any
+    models: tuple[Any, Any]
+    settings: tuple[Any, Any]
+
+
+def compare_tab(page: gr.Blocks, words: Words, api: Api | None, votes: Path) -> None:
+    """Fill the compare tab of the page that is being built; votes go to the file `votes`."""
+    # Which model is which stays on the server until the vote: gr.State never reaches the browser.
+    state = gr.State(None)
+    gr.Markdown(words("compare.intro"))
+    alert = gr.HTML("", visible=False)
+    question = gr.Markdown("", visible=False, elem_id="compare-question")
+    with gr.Row():
+        answers = (_answer(words, 1), _answer(words, 2))
+    with gr.Row(elem_classes="tight votes"):
+        buttons = tuple(
+            gr.Button(words(f"compare.vote.{vote}"), interactive=False, min_width=120) for vote in VOTES
+        )
+    result = gr.Markdown("", elem_id="compare-result")
+    box = gr.Textbox(
+        label=words("compare.box"),
+        show_label=False,
+        placeholder=words("compare.placeholder"),
+        lines=1,
+        max_lines=8,
+        submit_btn=True,
+        stop_btn=False,
+        elem_id="compare-box",
+    )
+    with gr.Accordion(words("compare.models"), open=False, elem_id="compare-models"):
+        with gr.Row():
+            models = (
+                gr.Dropdown([], label=words("compare.first"), interactive=True, elem_id="compare-first"),
+                gr.Dropdown([], label=words("compare.second"), interactive=True, elem_id="compare-second"),
+            )
+        with gr.Row():
+            settings = (
+                _slider(words, "temperature", 0.0, 2.0, 0.05, 0.8),
+                _slider(words, "max_tokens", 16, 4096, 16, 512),
+            )
+    parts = CompareParts(state, alert, question, answers, buttons, result, box, models, settings)
+    _wire(page, parts, CompareEvents(words, api, votes, parts))
+
+
+def _answer(words: Words, number: int) -> Any:
+    with gr.Column(min_width=280, elem_classes="answer"):
+        gr.HTML(f"<h3>{words('compare.answer', number=number)}</h3>")
+        return gr.Markdown(
+            words("compare.nothing"), min_height=140, line_breaks=True, buttons=[], elem_id=f"answer-{number}"
+        )
+
+
+def _slider(words: Words, name: str, low: float, high: float, step: float, value: float) -> Any:
+    return gr.Slider(
+        low, high, value=value, step=step, label=words(f"chat.{name}"), info=words(f"chat.{name}.info")
+    )
+
+
+def _wire(page: gr.Blocks, parts: CompareParts, events: CompareEvents) -> None:
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    shown = [
+        parts.round,
+        parts.alert,
+        parts.question,
+        *parts.answers,
+        *parts.votes,
+        parts.result,
+        parts.box,
+        *parts.models,
+    ]
+    asked = [parts.box, *parts.models, *parts.settings]
+    parts.box.submit(events.send, asked, shown, concurrency_limit=None, **quiet)
+    parts.box.stop(events.stop, None, None, concurrency_limit=None, **quiet)
+    for vote, button in zip(VOTES, parts.votes, strict=True):
+        button.click(events.voting(vote), [parts.round], shown, **quiet)
+    page.load(events.opened, None, shown, **quiet)

@@ -1,0 +1,239 @@
+"""Conversations as the browser keeps them: plain JSON, changed by functions that give a new one."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from komt.korean import nfc
+
+# A conversation: {id, title, created, model, system, settings, messages}; a message: {role, content} and, of
+# an answer, what `Answer.as_turn` gives. The store: {version, current, conversations}.
+Talk = dict[str, Any]
+Store = dict[str, Any]
+Turn = dict[str, Any]
+
+VERSION = 1
+# What a browser keeps for one page is 5 million characters, of text that is written in Base64.
+_MOST_BYTES = 3_000_000
+_TITLE_CHARACTERS = 40
+
+
+class NotAConversation(Exception):
+    """What was to be imported is not a conversation; the text is a key of the words."""
+
+
+def new_talk(model: str = "", system: str = "", settings: Mapping[str, Any] | None = None) -> Talk:
+    """An empty conversation."""
+    return {
+        "id": uuid.uuid4().hex,
+        "title": "",
+        "created": round(time.time()),
+        "model": model,
+        "system": system,
+        "settings": dict(settings or {}),
+        "messages": [],
+    }
+
+
+def opened(store: Any) -> Store:
+    """What the browser kept, made sound: unreadable conversations are left out, one is the current one."""
+    kept = store if isinstance(store, dict) and store.get("version") == VERSION else {}
+    talks = []
+    for record in kept.get("conversations") or []:
+        try:
+            talks.append(talk_from(record))
+        except NotAConversation:
+            continue
+    if not talks:
+        talks = [new_talk()]
+    current = kept.get("current")
+    known = {talk["id"] for talk in talks}
+    return {
+        "version": VERSION,
+        "current": current if current in known else talks[0]["id"],
+        "conversations": talks,
+    }
+
+
+def current(store: Store) -> Talk:
+    """The conversation that is shown."""
+    return next(talk for talk in store["conversations"] if talk["id"] == store["current"])
+
+
+def with_talk(store: Store, talk: Talk) -> Store:
+    """The store with this conversation in place of its former self, or first; it is the current one.
+
+    Where all together are more than a browser keeps, the oldest go.
+    """
+    talks = list(store["conversations"])
+    places = [place for place, other in enumerate(talks) if other["id"] == talk["id"]]
+    if places:
+        talks[places[0]] = talk
+    else:
+        talks.insert(0, talk)
+    while len(talks) > 1 and _bytes(talks) > _MOST_BYTES:
+        talks.remove(next(other for other in reversed(talks) if other["id"] != talk["id"]))
+    return {"version": VERSION, "current": talk["id"], "conversations": talks}
+
+
+def without_current(store: Store) -> Store:
+    """The store without the current conversation; the next one is shown, or an empty one."""
+    gone = current(store)
+    talks = [talk for talk in store["conversations"] if talk["id"] != gone["id"]]
+    if not talks:
+        talks = [new_talk(gone["model"], gone["system"], gone["settings"])]
+    return {"version": VERSION, "current": talks[0]["id"], "conversations": talks}
+
+
+def selected(store: Store, name: str) -> Store:
+    """The store with another conversation shown; an unknown one changes nothing."""
+    known = {talk["id"] for talk in store["conversations"]}
+    return {**store, "current": name if name in known else store["current"]}
+
+
+def started(store: Store) -> Store:
+    """The store with an empty conversation shown; one that is empty already is used."""
+    now = current(store)
+    empty = next((talk for talk in store["conversations"] if not talk["messages"]), None)
+    fresh = empty or new_talk()
+    return with_talk(store, {**fresh, **{key: now[key] for key in ("model", "system", "settings")}})
+
+
+def asked(talk: Talk, text: str) -> Talk:
+    """The conversation with a question more; the first one gives the title."""
+    text = nfc(text).strip()
+    messages = [*talk["messages"], {"role": "user", "content": text}]
+    return {**talk, "messages": messages, "title": talk["title"] or _title(text)}
+
+
+def cut_before_answer(talk: Talk) -> Talk:
+    """The conversation up to its last question, for another answer to it."""
+    messages = list(talk["messages"])
+    while messages and messages[-1]["role"] == "assistant":
+        messages.pop()
+    return {**talk, "messages": messages}
+
+
+def edited(talk: Talk, place: int, text: str) -> Talk:
+    """The conversation with one turn changed: after a changed question all that followed goes."""
+    messages = list(talk["messages"])
+    if not 0 <= place < len(messages):
+        return talk
+    text = nfc(text).strip()
+    if messages[place]["role"] == "user":
+        title = _title(text) if place == 0 else talk["title"]
+        return {**talk, "messages": [*messages[:place], {"role": "user", "content": text}], "title": title}
+    messages[place] = {**messages[place], "content": text}
+    return {**talk, "messages": messages}
+
+
+def answered(talk: Talk, answer: Turn) -> Talk:
+    """The conversation with an answer more; an empty one is left out."""
+    if not answer["content"]:
+        return talk
+    return {**talk, "messages": [*talk["messages"], {"role": "assistant", **answer}]}
+
+
+def request_messages(talk: Talk) -> list[dict[str, str]]:
+    """What the API is sent: the system prompt, if any, and the turns.
+
+    Questions that were left without an answer stand together with the next one: many templates want turns to
+    alternate.
+    """
+    system = nfc(talk["system"]).strip()
+    head = [{"role": "system", "content": system}] if system else []
+    turns = [{"role": turn["role"], "content": turn["content"]} for turn in talk["messages"]]
+    return [*head, *_alternating(turns)]
+
+
+def _alternating(turns: list[dict[str, str]]) -> list[dict[str, str]]:
+    merged: list[dict[str, str]] = []
+    for turn in turns:
+        if merged and merged[-1]["role"] == turn["role"]:
+            merged[-1] = {**turn, "content": f"{merged[-1]['content']}\n\n{turn['content']}"}
+        else:
+            merged.append(turn)
+    return merged
+
+
+def talk_from(record: Any) -> Talk:
+    """A conversation from an exported file or from the browser; unknown keys are left out.
+
+    Raises:
+        NotAConversation: a key of the words that says why.
+    """
+    if not isinstance(record, dict) or not isinstance(record.get("messages"), list):
+        raise NotAConversation("import.no_messages")
+    turns = [_turn(turn) for turn in record["messages"]]
+    system = record.get("system")
+    if turns and turns[0]["role"] == "system":
+        system = turns.pop(0)["content"]
+    roles = [turn["role"] for turn in turns]
+    if "system" in roles:
+        raise NotAConversation("import.bad_role")
+    created, settings = record.get("created"), record.get("settings")
+    first = next((turn["content"] for turn in turns if turn["role"] == "user"), "")
+    return {
+        "id": str(record.get("id") or uuid.uuid4().hex)[:64],
+        "title": str(record.get("title") or _title(first))[: _TITLE_CHARACTERS + 2],
+        "created": created if isinstance(created, int) else round(time.time()),
+        "model": str(record.get("model") or ""),
+        "system": str(system or ""),
+        "settings": _numbers(settings),
+        "messages": turns,
+    }
+
+
+def imported(text: str) -> Talk:
+    """The conversation of an exported file, or of a line or list of chat messages; it gets an id of its own.
+
+    Raises:
+        NotAConversation: no JSON, or not a conversation.
+    """
+    try:
+        record = json.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError) as error:
+        raise NotAConversation("import.no_json") from error
+    if isinstance(record, list):
+        record = {"messages": record}
+    talk = talk_from(record)
+    if not talk["messages"]:
+        raise NotAConversation("import.no_messages")
+    return {**talk, "id": uuid.uuid4().hex}
+
+
+def _turn(turn: Any) -> Turn:
+    if not isinstance(turn, dict) or turn.get("role") not in {"system", "user", "assistant"}:
+        raise NotAConversation("import.bad_role")
+    if not isinstance(turn.get("content"), str):
+        raise NotAConversation("import.bad_content")
+    known = ("prompt_tokens", "tokens", "pieces", "first_s", "seconds", "speed")
+    kept = {"role": turn["role"], "content": nfc(turn["content"])}
+    return kept | _texts(turn, ("model", "ended")) | _numbers({key: turn.get(key) for key in known})
+
+
+def _texts(record: Mapping[str, Any], keys: Sequence[str]) -> dict[str, str]:
+    return {key: record[key] for key in keys if isinstance(record.get(key), str)}
+
+
+def _numbers(record: Any) -> dict[str, float | int]:
+    if not isinstance(record, dict):
+        return {}
+    return {
+        str(key): value
+        for key, value in record.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+
+
+def _title(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _TITLE_CHARACTERS else f"{line[:_TITLE_CHARACTERS].rstrip()} …"
+
+
+def _bytes(talks: list[Talk]) -> int:
+    return len(json.dumps(talks, ensure_ascii=False).encode())

@@ -1,0 +1,81 @@
+"""What the training and the scores tab show."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from built import log, run, scores
+
+pytest.importorskip("gradio")
+
+from komt.web.runs import Runs, Unreadable, stamp
+from komt.web.scores import read_scores, scores_html
+from komt.web.text import Words
+from komt.web.training import drawing, read_log
+
+KOREAN, ENGLISH = Words("ko"), Words("en")
+
+
+def test_a_log_is_drawn_with_its_figures(tmp_path: Path) -> None:
+    file = stamp(log(tmp_path / "log.jsonl", range(1, 11)))
+    html = drawing(KOREAN, file, done=True)
+    assert "<dd>10</dd>" in html
+    assert "<dd>0.400</dd>" in html
+    assert "끝남" in html
+    assert html.count('class="curve"') == 3
+    assert html.count('class="spark"') == 2
+    assert "Training" in drawing(ENGLISH, file, done=False)
+
+
+def test_a_line_that_is_being_written_is_left_out_and_other_broken_ones_are_told(tmp_path: Path) -> None:
+    path = log(tmp_path / "log.jsonl", range(1, 4))
+    whole = path.read_text(encoding="utf-8")
+    path.write_text(whole + '{"step": 4, "ti', encoding="utf-8")
+    assert [line["step"] for line in read_log(stamp(path))] == [1, 2, 3]
+    path.write_text('{"step": 4, "ti\n' + whole, encoding="utf-8")
+    with pytest.raises(Unreadable):
+        read_log(stamp(path))
+
+
+def test_no_step_yet(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.touch()
+    assert "아직 기록된 단계가 없습니다" in drawing(KOREAN, stamp(path), done=False)
+
+
+def test_scores_with_intervals_gains_and_remarks(tmp_path: Path) -> None:
+    folder = run(tmp_path / "runs" / "one")
+    runs = Runs(tmp_path / "runs")
+    html = scores_html(KOREAN, {"one": read_scores(runs, "one")})
+    assert "left: 30.00%; width: 20.00%" in html
+    assert "[0.300, 0.500]" in html
+    assert "학습한 모델 − 기본 모델" in html
+    assert "더 나음" in html
+    assert "점수 없음" in html
+    assert "답 2개가 보기에 없는 말" in html
+    assert "<span>20</span>" in html  # perplexity stands on an axis of its own
+    both = scores_html(
+        ENGLISH, {"one": read_scores(runs, "one"), "two": read_scores(Runs(folder.parent), "one")}
+    )
+    assert "one: tuned" in both
+    assert "two: tuned" in both
+
+
+@pytest.mark.parametrize("text", ["", "{", "3", '[{"model": "base"}]', "[3]", "null", '[{"value": "x"}]'])
+def test_a_broken_report_is_told(tmp_path: Path, text: str) -> None:
+    path = scores(tmp_path / "runs" / "one" / "report" / "scores.json")
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(Unreadable) as error:
+        read_scores(Runs(tmp_path / "runs"), "one")
+    assert error.value.key == "runs.broken"
+
+
+def test_a_value_that_is_no_number_is_told(tmp_path: Path) -> None:
+    path = scores(tmp_path / "runs" / "one" / "report" / "scores.json")
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    rows[0]["value"] = "high"
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    with pytest.raises(Unreadable):
+        read_scores(Runs(tmp_path / "runs"), "one")

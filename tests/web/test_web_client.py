@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+from page_kit import TinyApi
+
+from komt.errors import UsageError
+from komt.web.answering import Answer, write, write_all
+from komt.web.client import Api, ApiFault, Ask
+
+
+def ask(question: str, model: str = "sample") -> Ask:
+    return Ask(model, [{"role": "user", "content": question}], {"temperature": 0.5})
+
+
+async def last(api: Api, question: str, stop: asyncio.Event | None = None) -> Answer:
+    return [answer async for answer in write(api, ask(question), stop or asyncio.Event())][-1]
+
+
+def test_models_in_the_order_of_the_api(tiny_api: TinyApi) -> None:
+    assert asyncio.run(Api(tiny_api.address).models()) == ["sample", "gemma-3-270m"]
+
+
+def test_an_answer_with_its_counts(tiny_api: TinyApi) -> None:
+    answer = asyncio.run(last(Api(tiny_api.address), "안녕?"))
+    assert answer.text == "[sample] 안녕하세요. 저는 **작은** 모델입니다."
+    assert (answer.ended, answer.prompt_tokens, answer.tokens, answer.pieces) == ("stop", 21, 5, 5)
+    assert tiny_api.asked[0]["temperature"] == 0.5
+    assert tiny_api.asked[0]["stream_options"] == {"include_usage": True}
+
+
+def test_a_connection_that_breaks_keeps_what_had_come(tiny_api: TinyApi) -> None:
+    answer = asyncio.run(last(Api(tiny_api.address), "끊어 봐"))
+    assert (answer.ended, answer.text) == ("fault", "[sample] 안녕하세요. 저는 ")
+    assert answer.fault
+    assert answer.fault.kind == "cut"
+
+
+def test_a_refusal_in_the_api_s_words(tiny_api: TinyApi) -> None:
+    answer = asyncio.run(last(Api(tiny_api.address), "거절해"))
+    assert answer.fault
+    assert (answer.fault.kind, answer.fault.detail) == ("refused", "the prompt is longer than the context")
+
+
+def test_stop_closes_the_connection(tiny_api: TinyApi) -> None:
+    async def stopped() -> Answer:
+        stop, answer = asyncio.Event(), Answer()
+        async for answer in write(Api(tiny_api.address), ask("천천히"), stop):
+            if answer.pieces == 3:
+                stop.set()
+        return answer
+
+    answer = asyncio.run(stopped())
+    assert (answer.ended, answer.text) == ("stopped", "[sample] 안녕하세요. 저는 ")
+    assert tiny_api.client_left.wait(10)
+
+
+def test_two_answers_at_once(tiny_api: TinyApi) -> None:
+    async def both() -> list[Answer]:
+        asks = [ask("안녕?", model) for model in tiny_api.models]
+        seen = [answers async for answers in write_all(Api(tiny_api.address), asks, asyncio.Event())]
+        return seen[-1]
+
+    answers = asyncio.run(both())
+    assert [answer.text[:8] for answer in answers] == ["[sample]", "[gemma-3"]
+    assert [answer.ended for answer in answers] == ["stop", "stop"]
+
+
+def test_nobody_there() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    with pytest.raises(ApiFault) as fault:
+        asyncio.run(Api(address).models())
+    assert fault.value.kind == "unreachable"
+    answer = asyncio.run(last(Api(address), "안녕?"))
+    assert answer.fault
+    assert answer.fault.kind == "unreachable"
+
+
+@pytest.mark.parametrize("address", ["", "x", "ftp://x/v1", "http://", "127.0.0.1:8000/v1"])
+def test_what_is_no_address(address: str) -> None:
+    with pytest.raises(UsageError, match="not an http address"):
+        Api(address)
