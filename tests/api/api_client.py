@@ -19,11 +19,12 @@ class Client(httpx2.Client):
 
     Attributes:
         model: the first model it serves.
+        engine: what computes there.
     """
 
-    def __init__(self, address: str, model: str, **more: Any) -> None:
+    def __init__(self, address: str, model: str, engine: str = "llama.cpp", **more: Any) -> None:
         super().__init__(base_url=address, trust_env=False, timeout=120, **more)
-        self.model = model
+        self.model, self.engine = model, engine
 
     def chat(self, **fields: Any) -> httpx2.Response:
         return self.post("/chat/completions", json={"model": self.model, **ASKED, **fields})

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from api_client import Client
+from polite import polite_model
 
 from komt.api.app import running
 from komt.api.opening import Opening
-from komt.testing import lively, tiny_gguf, tiny_model, tiny_model_folder, tiny_tokenizer
+from komt.testing import lively, tiny_gguf, tiny_model, tiny_model_folder, tiny_tokenizer, write_gguf
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +35,7 @@ def over_llama_cpp(gguf: Path) -> Iterator[Client]:
 @pytest.fixture(scope="session")
 def over_transformers(folder: Path) -> Iterator[Client]:
     with running(str(folder), opening=Opening(bits=32, slots=4)) as address:
-        yield Client(address, "tiny")
+        yield Client(address, "tiny", "transformers")
 
 
 @pytest.fixture(params=["llama.cpp", "transformers"])
@@ -43,3 +44,17 @@ def client(request: pytest.FixtureRequest) -> Client:
     found = request.getfixturevalue(name)
     assert isinstance(found, Client)
     return found
+
+
+@pytest.fixture(scope="session")
+def polite_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A model that was taught one answer, and ends it, for each engine."""
+    place = tmp_path_factory.mktemp("polite")
+    write_gguf(place / "polite.gguf", *polite_model(place / "polite"))
+    return {"llama.cpp": place / "polite.gguf", "transformers": place / "polite"}
+
+
+@pytest.fixture(scope="session", params=["llama.cpp", "transformers"])
+def polite(request: pytest.FixtureRequest, polite_files: dict[str, Path]) -> Iterator[Client]:
+    with running(str(polite_files[request.param]), opening=Opening(bits=32)) as address:
+        yield Client(address, "polite", request.param)

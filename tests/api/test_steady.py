@@ -22,7 +22,7 @@ from api_client import ASKED, Client, events
 from komt.api.app import create_app, running
 from komt.api.opening import Opening, open_backend
 from komt.api.passthrough import PassThrough
-from komt.api.server import serving
+from komt.api.server import bound, serving
 from komt.api.settings import ServerSettings
 
 # No end token, so that an answer lasts as long as it may: thousands of tokens.
@@ -39,7 +39,7 @@ def behind(gguf: Path) -> PassThrough:
 
 @pytest.fixture(scope="module")
 def one_slot(behind: PassThrough) -> Iterator[Client]:
-    with serving(create_app([behind]), ServerSettings(port=0)) as address:
+    with bound(ServerSettings(port=0)) as listener, serving(create_app([behind]), listener) as address:
         yield Client(address, "tiny")
 
 
@@ -161,7 +161,7 @@ def test_sigterm_lets_running_streams_finish_and_exits_0(gguf: Path):
 
 def test_an_engine_that_dies_is_told_as_such(gguf: Path):
     backend = open_backend(str(gguf), {}, Opening(context=512))
-    with serving(create_app([backend]), ServerSettings(port=0)) as address:
+    with bound(ServerSettings(port=0)) as listener, serving(create_app([backend]), listener) as address:
         client = Client(address, "tiny")
         assert client.chat().status_code == 200
         backend.on_close()

@@ -24,7 +24,7 @@ from komt.api.metrics import Metrics
 from komt.api.opening import Opening, open_backend
 from komt.api.replies import dumps
 from komt.api.requests import ChatRequest, CompletionRequest
-from komt.api.server import serving
+from komt.api.server import bound, serving
 from komt.api.settings import ServerSettings
 from komt.errors import UsageError
 
@@ -98,9 +98,11 @@ def running(
     Raises:
         KomtError: as `open_backend`; or the port is taken.
     """
-    backend = open_backend(model, adapters or {}, opening or Opening())
-    with serving(create_app([backend], settings), settings or ServerSettings(port=0)) as address:
-        yield address
+    settings = settings or ServerSettings(port=0)
+    with bound(settings) as listener:
+        backend = open_backend(model, adapters or {}, opening or Opening())
+        with serving(create_app([backend], settings), listener) as address:
+            yield address
 
 
 class _About:

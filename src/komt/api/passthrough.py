@@ -55,7 +55,8 @@ class PassThrough:
             headers={"Authorization": f"Bearer {self.key}"} if self.key else {},
             # An answer may wait for its turn as long as it likes.
             timeout=httpx2.Timeout(None, connect=10),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self.at_once),
+            # llama.cpp closes a connection after a stream: none is used twice.
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
             trust_env=False,
         )
 
@@ -107,9 +108,6 @@ class PassThrough:
     def _body(self, single: Single) -> Json:
         asked = single.asked
         body: Json = {"stream": True, "stream_options": {"include_usage": True}}
-        if self.engine == "llama.cpp" and asked.likeliest is not None:
-            # Its streams lose the log-probabilities of tokens that end within a syllable.
-            body = {"stream": False}
         body |= _sampling(single, self.defaults)
         if isinstance(asked, ChatRequest):
             body["messages"] = [_message(part) for part in single.prompt if isinstance(part, ChatMessage)]
@@ -195,7 +193,7 @@ def _message(message: ChatMessage) -> Json:
 
 
 def _delta(choice: Json, single: Single) -> Delta:
-    said = choice.get("delta") or choice.get("message") or {}
+    said = choice.get("delta") or {}
     # Bytes that never became a character come as a mark in their place.
     text = (said.get("content") or choice.get("text") or "").replace(_BROKEN, "")
     more = {key: said[key] for key in _BESIDE if said.get(key)}
@@ -249,10 +247,7 @@ def _usage(told: Json) -> Usage:
 
 
 async def _events(response: httpx2.Response) -> AsyncGenerator[list[Json], None]:
-    """What a stream tells, the events of one network read together; an answer in one piece is one event."""
-    if response.headers.get("content-type", "").startswith("application/json"):
-        yield [json.loads(await response.aread())]
-        return
+    """What a stream tells, the events of one network read together."""
     rest = b""
     async for chunk in response.aiter_bytes():
         *lines, rest = (rest + chunk).split(b"\n")

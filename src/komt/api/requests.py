@@ -191,9 +191,8 @@ class CompletionRequest(Sampling):
         """Each prompt as text or token ids."""
         if isinstance(self.prompt, str):
             return [self.prompt]
-        if isinstance(self.prompt[0], int):
-            return [[part for part in self.prompt if isinstance(part, int)]]
-        return [part for part in self.prompt if not isinstance(part, int)]
+        prompts: list[Any] = self.prompt
+        return [prompts] if isinstance(prompts[0], int) else prompts
 
     @property
     def likeliest(self) -> int | None:

@@ -17,58 +17,77 @@ from komt.errors import KomtError, UsageError, need
 _KEEP_ALIVE_S = 60
 
 
-def serve_until_signal(app: Any, settings: ServerSettings, on_ready: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT; what is running is finished first, unless a second signal comes.
-
-    Args:
-        app: the application.
-        settings: where.
-        on_ready: told the address once requests are taken.
+@contextmanager
+def bound(settings: ServerSettings) -> Iterator[socket.socket]:
+    """Take the server's address before anything is loaded; connections are refused until it serves.
 
     Raises:
         UsageError: the port is taken, or the address is not this machine's.
     """
-    with _bound(settings) as listener:
-        server = _server(app)
-
-        def stop(number: int, frame: object) -> None:
-            server.force_exit = server.should_exit
-            server.should_exit = True
-
-        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    host, port = settings.host, settings.port
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise _cannot_listen(host, port, error) from error
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            asyncio.run(_serve(server, listener, lambda: on_ready(_address(listener))))
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            listener.bind(place)
+        except OSError as error:
+            raise _cannot_listen(host, port, error) from error
+        yield listener
+
+
+def serve_until_signal(app: Any, listener: socket.socket, on_ready: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; what is running is finished first, unless a second signal comes.
+
+    Args:
+        app: the application.
+        listener: where, from `bound`.
+        on_ready: told the address once requests are taken.
+    """
+    server = _server(app)
+
+    def stop(number: int, frame: object) -> None:
+        server.force_exit = server.should_exit
+        server.should_exit = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        asyncio.run(_serve(server, listener, lambda: on_ready(_address(listener))))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
-def serving(app: Any, settings: ServerSettings) -> Iterator[str]:
+def serving(app: Any, listener: socket.socket) -> Iterator[str]:
     """Serve in a thread while the block runs; yields the address for clients, with /v1."""
-    with _bound(settings) as listener:
-        # A client in this same process cannot read on while it waits for the end: not for long, then.
-        server, ready = _server(app, timeout_graceful_shutdown=1), threading.Event()
-        failures: list[BaseException] = []
+    # A client in this same process cannot read on while it waits for the end: not for long, then.
+    server, ready = _server(app, timeout_graceful_shutdown=1), threading.Event()
+    failures: list[BaseException] = []
 
-        def run() -> None:
-            try:
-                asyncio.run(_serve(server, listener, ready.set))
-            except BaseException as error:
-                failures.append(error)
-            finally:
-                ready.set()
-
-        thread = threading.Thread(target=run, name="komt-api", daemon=True)
-        thread.start()
-        ready.wait()
-        if failures:
-            raise KomtError(f"the server did not start: {failures[0]}") from failures[0]
+    def run() -> None:
         try:
-            yield f"{_address(listener)}/v1"
+            asyncio.run(_serve(server, listener, ready.set))
+        except BaseException as error:
+            failures.append(error)
         finally:
-            server.should_exit = True
-            thread.join()
+            ready.set()
+
+    thread = threading.Thread(target=run, name="komt-api", daemon=True)
+    thread.start()
+    ready.wait()
+    if failures:
+        raise KomtError(f"the server did not start: {failures[0]}") from failures[0]
+    try:
+        yield f"{_address(listener)}/v1"
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 async def _serve(server: Any, listener: socket.socket, on_ready: Callable[[], None]) -> None:
@@ -95,25 +114,6 @@ def _server(app: Any, **more: Any) -> Any:
         **more,
     )
     return uvicorn.Server(config)
-
-
-@contextmanager
-def _bound(settings: ServerSettings) -> Iterator[socket.socket]:
-    host, port = settings.host, settings.port
-    try:
-        family, kind, protocol, _, place = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise _cannot_listen(host, port, error) from error
-    with listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(place)
-        except OSError as error:
-            raise _cannot_listen(host, port, error) from error
-        yield listener
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> UsageError:

@@ -108,20 +108,20 @@ def main(args: argparse.Namespace) -> int:
 
     from komt.api.app import create_app
     from komt.api.opening import Opening, open_backend
-    from komt.api.server import serve_until_signal
+    from komt.api.server import bound, serve_until_signal
 
     opening = Opening(
         args.engine, args.name, args.slots, args.context, args.max_tokens, args.bits, args.trust_remote_code
     )
-    backend = open_backend(args.model, adapters, opening)
+    with bound(settings) as listener:
+        backend = open_backend(args.model, adapters, opening)
 
-    def tell(address: str) -> None:
-        key = "with the key" if keys else "no key needed on this machine"
-        print(
-            f"{', '.join(backend.names)}: {address}/v1 ({backend.engine}, {key})", file=sys.stderr, flush=True
-        )
+        def tell(address: str) -> None:
+            key = "with the key" if keys else "no key needed on this machine"
+            served = f"{', '.join(backend.names)}: {address}/v1 ({backend.engine}, {key})"
+            print(served, file=sys.stderr, flush=True)
 
-    serve_until_signal(create_app([backend], settings), settings, tell)
+        serve_until_signal(create_app([backend], settings), listener, tell)
     return 0
 
 
