@@ -1,15 +1,18 @@
 """GGUF files rewritten with other tensor types."""
 
+import ctypes
 import os
 import stat
+from pathlib import Path
 
 import gguf
 import numpy as np
 import pytest
+import xllamacpp
 
 from komt.errors import ModelError, UsageError
 from komt.export.gguf_file import read_gguf
-from komt.export.quantise import quantise
+from komt.export.quantise import encode, quantise
 from komt.models.gguf_header import read_header
 
 WIDTH, HIDDEN, VOCABULARY, LAYERS = 256, 512, 96, 8
@@ -86,6 +89,22 @@ def test_what_is_written_is_what_the_gguf_package_reads(full, tmp_path, monkeypa
     for tensor in reader.tensors:
         expected = gguf.dequantize(tensor.data, tensor.tensor_type)
         assert np.array_equal(own[tensor.name].reshape(expected.shape), expected)
+
+
+@pytest.mark.parametrize("kind", ["Q8_0", "Q4_0", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"])
+def test_rows_are_bit_for_bit_those_of_llama_cpp(kind):
+    library = ctypes.CDLL(str(next(Path(xllamacpp.__file__).parent.glob("xllamacpp*.so"))))
+    function, pointer, number = library.ggml_quantize_chunk, ctypes.c_void_p, ctypes.c_int64
+    function.argtypes = [ctypes.c_int, pointer, pointer, number, number, number, pointer]
+    function.restype = ctypes.c_size_t
+    random = np.random.default_rng(0)
+    weights = random.normal(0, random.uniform(0.001, 1, (64, 1)), (64, 1024)).astype(np.float32)
+    ours = encode(weights, kind)
+    theirs = np.empty_like(ours)
+    wanted = int(gguf.GGMLQuantizationType[kind])
+    size = function(wanted, weights.ctypes.data, theirs.ctypes.data, 0, 64, 1024, None)
+    assert size == ours.size
+    assert (ours == theirs).all()
 
 
 def test_a_quantised_file_is_not_quantised_again(full, tmp_path):
