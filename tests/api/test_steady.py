@@ -118,6 +118,18 @@ def test_a_client_that_leaves_the_line_is_not_answered(one_slot: Client):
     assert one_slot.chat(max_tokens=1).status_code == 200
 
 
+def test_a_client_that_takes_nothing_of_its_answer_is_given_up(behind: PassThrough):
+    settings = ServerSettings(port=0, stalled_s=0.5)
+    # The line of another server before the same engine, whose client asks for more than any buffer holds.
+    backend = PassThrough("llama.cpp", behind.address, behind.models, 2, behind.key, behind.defaults)
+    with bound(settings) as listener, serving(create_app([backend], settings), listener) as address:
+        client = Client(address, "tiny")
+        with knock(client, n=30, stream=True, **ENDLESS):
+            wait_for(client, "komt_clients_left_total", 1)
+            wait_for(client, "komt_answers_running", 0)
+        assert client.chat(max_tokens=1).status_code == 200
+
+
 def test_beyond_the_longest_line_requests_are_sent_away(gguf: Path):
     settings = ServerSettings(port=0, most_waiting=1)
     with running(str(gguf), opening=Opening(slots=1, context=512), settings=settings) as address:

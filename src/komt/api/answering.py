@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 import anyio
+import anyio.to_thread
 from starlette.types import Receive, Scope, Send
 
 from komt import __version__
@@ -23,6 +24,7 @@ from komt.api.replies import Choice, Reply, dumps
 from komt.api.requests import ChatRequest, CompletionRequest, parse
 from komt.api.settings import ServerSettings
 
+_LONG_BYTES = 64 << 10
 _LOG = logging.getLogger("komt.api")
 
 
@@ -60,7 +62,9 @@ class Answering:
             if body is None:
                 self._metrics.left()
                 return
-            asked = self._parse(body)
+            # A long one must not hold up everybody's streams.
+            long = len(body) > _LONG_BYTES
+            asked = await anyio.to_thread.run_sync(self._parse, body) if long else self._parse(body)
             model = asked.model
             self._served[model].backend.check(asked)
         except ApiError as error:

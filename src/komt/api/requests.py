@@ -9,15 +9,29 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from komt.api.errors import ApiError, invalid
 from komt.korean import has_lone_surrogate, nfc
 
 MOST_CHOICES = 64
+_MOST_BIASES = 1024
 _MOST_DEPTH = 64
 
 Token = Annotated[int, Field(ge=0, lt=1 << 31)]
+
+
+def _few(value: Any) -> Any:
+    if isinstance(value, dict) and len(value) > _MOST_BIASES:
+        raise ValueError(f"more than {_MOST_BIASES} entries")
+    return value
+
+
+Bias = Annotated[float, Field(ge=-100, le=100)]
+Object = dict[str, Any]
+# A wrong list is told by its first fault: one with a million of them would take the memory of many.
+Objects = Annotated[list[Object], Field(fail_fast=True)]
+Tokens = Annotated[list[Token], Field(min_length=1, fail_fast=True)]
 PromptText = Annotated[str, Field(min_length=1)]
 StopText = Annotated[str, Field(min_length=1, max_length=1000)]
 Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
@@ -42,13 +56,13 @@ class Sampling(_Strict):
     top_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     top_k: Annotated[int, Field(ge=-1, lt=1 << 31)] | None = None
     seed: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)] | None = None
-    stop: StopText | Annotated[list[StopText], Field(max_length=16)] | None = None
+    stop: StopText | Annotated[list[StopText], Field(max_length=16, fail_fast=True)] | None = None
     n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
-    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    logit_bias: Annotated[dict[str, Bias], BeforeValidator(_few)] | None = None
 
     @model_validator(mode="after")
     def _options_of_streams(self) -> Sampling:
@@ -93,9 +107,9 @@ class ChatMessage(_Strict):
     """One turn."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[Part] | None = None
+    content: str | Annotated[list[Part], Field(fail_fast=True)] | None = None
     name: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: Objects | None = None
     tool_call_id: str | None = None
 
     @model_validator(mode="after")
@@ -116,7 +130,7 @@ class JsonSchema(_Strict):
     """`response_format.json_schema`."""
 
     name: str = ""
-    schema_: dict[str, Any] = Field(alias="schema")
+    schema_: Object = Field(alias="schema")
 
 
 class ResponseFormat(_Strict):
@@ -135,13 +149,13 @@ class ResponseFormat(_Strict):
 class ChatRequest(Sampling):
     """POST /v1/chat/completions."""
 
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1, fail_fast=True)]
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     response_format: ResponseFormat | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
+    tools: Objects | None = None
+    tool_choice: str | Object | None = None
 
     @model_validator(mode="after")
     def _top_of_logprobs(self) -> ChatRequest:
@@ -165,9 +179,9 @@ class CompletionRequest(Sampling):
 
     prompt: (
         PromptText
-        | Annotated[list[PromptText], Field(min_length=1)]
-        | Annotated[list[Token], Field(min_length=1)]
-        | Annotated[list[Annotated[list[Token], Field(min_length=1)]], Field(min_length=1)]
+        | Annotated[list[PromptText], Field(min_length=1, fail_fast=True)]
+        | Tokens
+        | Annotated[list[Tokens], Field(min_length=1, fail_fast=True)]
     )
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     echo: bool | None = None

@@ -28,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="adapters over the same base, by the model names to use",
     )
     parser.add_argument("--name", default="", help="what requests call the model (default: its own name)")
+    _add_server_arguments(parser)
+    _add_engine_arguments(parser)
+
+
+def _add_server_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8000, help="0: a free one (default: 8000)")
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1")
     parser.add_argument(
@@ -51,6 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a further name the server is reached by, as behind a proxy; may be repeated",
     )
+
+
+def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         choices=("auto", "transformers", "llama.cpp", "vllm"),
@@ -69,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="TOKENS",
-        help="of a prompt and its answer (default: by model)",
+        help="of a prompt and its answer, for llama.cpp and vLLM (default: by model)",
     )
     parser.add_argument(
         "--max-tokens",
