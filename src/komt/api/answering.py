@@ -6,16 +6,15 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-import anyio
 import anyio.to_thread
 from starlette.types import Receive, Scope, Send
 
 from komt import __version__
-from komt.api.backend import Backend, Delta, singles
+from komt.api.backend import Backend, Delta, Single, singles
 from komt.api.errors import ApiError, failed, unknown_model
 from komt.api.gate import Gate, Pieces, answer_all
 from komt.api.guard import read_body, send_error, send_json
@@ -83,41 +82,42 @@ class Answering:
     async def _unless_left(
         self, asked: ChatRequest | CompletionRequest, receive: Receive, send: Send
     ) -> None:
-        """Answer; a client that leaves earlier frees its place at once, in the line or at the engine."""
-        work = asyncio.ensure_future(self._answer(asked, send))
+        """Answer; a client that leaves, or takes nothing more, frees its place in line or at the engine."""
+        sending = self._sending(asked, send)
+        work = asyncio.ensure_future(self._answer(asked, sending))
         leaving = asyncio.ensure_future(_left(receive))
+        stalling = asyncio.ensure_future(sending.stalled(self._settings.stalled_s))
         try:
-            await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, leaving, stalling}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 work.result()
             else:
                 self._metrics.left()
         finally:
-            work.cancel()
-            leaving.cancel()
-            await asyncio.wait({work, leaving})
+            for task in (work, leaving, stalling):
+                task.cancel()
+            await asyncio.wait({work, leaving, stalling})
 
-    async def _answer(self, asked: ChatRequest | CompletionRequest, send: Send) -> None:
-        served = self._served[asked.model]
+    def _sending(self, asked: ChatRequest | CompletionRequest, send: Send) -> _Sending:
         answers = singles(asked)
         reply = Reply(
             answers,
             f"{'chatcmpl' if self._route == 'chat' else 'cmpl'}-{secrets.token_hex(12)}",
             int(time.time()),
             asked.model,
-            f"komt-{__version__}-{served.backend.engine}",
+            f"komt-{__version__}-{self._served[asked.model].backend.engine}",
         )
-        sending = _Sending(reply, send, self._settings.stalled_s, [Choice() for _ in answers])
+        return _Sending(reply, send, [Choice() for _ in answers])
+
+    async def _answer(self, asked: ChatRequest | CompletionRequest, sending: _Sending) -> None:
+        served = self._served[asked.model]
         status = 200
         try:
-            async with aclosing(answer_all(served.backend, served.gate, answers)) as pieces:
+            async with aclosing(answer_all(served.backend, served.gate, sending.asked)) as pieces:
                 await (sending.stream(pieces) if asked.stream else sending.whole(pieces))
         except ApiError as error:
             status = error.status
             await sending.error(error)
-        except TimeoutError:
-            self._metrics.left()
-            return
         except Exception:
             _LOG.exception("a request failed")
             status = 500
@@ -129,11 +129,23 @@ class Answering:
 class _Sending:
     """The way of one answer to its client."""
 
-    def __init__(self, reply: Reply, send: Send, stalled_s: float, choices: list[Choice]) -> None:
-        self._reply, self._send, self._stalled_s, self._choices = reply, send, stalled_s, choices
+    def __init__(self, reply: Reply, send: Send, choices: list[Choice]) -> None:
+        self._reply, self._send, self._choices = reply, send, choices
         self._began = time.perf_counter()
+        self._pushing_since: float | None = None
         self._first: float | None = None
         self._started = False
+
+    @property
+    def asked(self) -> Sequence[Single]:
+        """The answers that are sent."""
+        return self._reply.asked
+
+    async def stalled(self, most_s: float) -> None:
+        """Return when the client has taken nothing of its answer for so long."""
+        # A look now and then costs less than a timer around each piece.
+        while self._pushing_since is None or time.perf_counter() - self._pushing_since < most_s:
+            await asyncio.sleep(most_s / 4)
 
     async def stream(self, pieces: Pieces) -> None:
         """Events as they come; the status goes out with the first one: an error before it has its own."""
@@ -181,8 +193,9 @@ class _Sending:
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
     async def _push(self, data: bytes, *, more: bool = True) -> None:
-        with anyio.fail_after(self._stalled_s):
-            await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        self._pushing_since = time.perf_counter()
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        self._pushing_since = None
 
 
 async def _left(receive: Receive) -> None:

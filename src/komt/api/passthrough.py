@@ -52,7 +52,9 @@ class PassThrough:
     def __post_init__(self) -> None:
         self._client = httpx2.AsyncClient(
             base_url=self.address,
-            headers={"Authorization": f"Bearer {self.key}"} if self.key else {},
+            # Pieces come as they are sent, and wait for no compressor.
+            headers={"Accept-Encoding": "identity"}
+            | ({"Authorization": f"Bearer {self.key}"} if self.key else {}),
             # An answer may wait for its turn as long as it likes.
             timeout=httpx2.Timeout(None, connect=10),
             # llama.cpp closes a connection after a stream: none is used twice.
@@ -110,6 +112,8 @@ class PassThrough:
         body: Json = {"stream": True, "stream_options": {"include_usage": True}}
         body |= _sampling(single, self.defaults)
         if isinstance(asked, ChatRequest):
+            if self.engine == "vllm" and asked.limit is None:
+                del body["max_tokens"]  # it refuses a limit that the context has no room for
             body["messages"] = [_message(part) for part in single.prompt if isinstance(part, ChatMessage)]
             if asked.logprobs:
                 # llama.cpp tells none at all when asked for none beside the token itself.
@@ -151,12 +155,16 @@ class PassThrough:
         # llama.cpp calls it a failure of its own when a template or a schema refuses what was asked.
         if self.engine == "llama.cpp" or (400 <= status < 500 and status not in {401, 403}):
             kept = status if status in {404, 413, 422, 429} else 400
-            return ApiError(kept, message, code=_word(told.get("code")))
+            # As vLLM says it.
+            too_much = "context_length_exceeded" if "maximum context length" in message else None
+            return ApiError(
+                kept, message, param=_word(told.get("param")), code=_word(told.get("code")) or too_much
+            )
         return ApiError(502, f"the engine behind this server failed: {message}", kind="server_error")
 
 
-def _word(code: Any) -> str | None:
-    return code if isinstance(code, str) else None
+def _word(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _sampling(single: Single, defaults: Settings | None) -> Json:
@@ -249,7 +257,7 @@ def _usage(told: Json) -> Usage:
 async def _events(response: httpx2.Response) -> AsyncGenerator[list[Json], None]:
     """What a stream tells, the events of one network read together."""
     rest = b""
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.aiter_raw():
         *lines, rest = (rest + chunk).split(b"\n")
         data = [line[5:].strip() for line in lines if line.startswith(b"data:")]
         found = [json.loads(part) for part in data if part and part != b"[DONE]"]

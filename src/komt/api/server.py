@@ -57,7 +57,7 @@ def serve_until_signal(app: Any, listener: socket.socket, on_ready: Callable[[st
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        asyncio.run(_serve(server, listener, lambda: on_ready(_address(listener))))
+        _run(server, listener, lambda: on_ready(_address(listener)))
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -72,7 +72,7 @@ def serving(app: Any, listener: socket.socket) -> Iterator[str]:
 
     def run() -> None:
         try:
-            asyncio.run(_serve(server, listener, ready.set))
+            _run(server, listener, ready.set)
         except BaseException as error:
             failures.append(error)
         finally:
@@ -88,6 +88,16 @@ def serving(app: Any, listener: socket.socket) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+def _run(server: Any, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    """Until the server ends; on uvloop where it is installed."""
+    runner = getattr(asyncio, "Runner", None)  # from Python 3.11 on
+    if runner is None:
+        asyncio.run(_serve(server, listener, on_ready))
+        return
+    with runner(loop_factory=server.config.get_loop_factory()) as running:
+        running.run(_serve(server, listener, on_ready))
 
 
 async def _serve(server: Any, listener: socket.socket, on_ready: Callable[[], None]) -> None:
