@@ -2,11 +2,13 @@
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 
 from komt.cli import main
-from komt.testing import tiny_model_folder
+from komt.models.llama_cpp import start
+from komt.testing import tiny_gguf, tiny_model_folder
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +128,65 @@ def test_eval_mistakes_are_found_before_the_model_is_loaded(capsys):
     assert main(["eval", "no-such-model", "--tasks", "sample.qa", "--shots", "-1"]) == 2
     assert main(["eval", "no-such-model", "--tasks", "sample.qa", "--split", "dev"]) == 1
     assert "has no split 'dev'" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def gguf(tmp_path_factory):
+    return str(tiny_gguf(tmp_path_factory.mktemp("gguf") / "작은.gguf"))
+
+
+def test_chat_and_generate_take_a_gguf_file(gguf, tmp_path, capsys):
+    words = ["--max-new-tokens", "6", "--context", "512"]
+    assert main(["chat", gguf, "--prompt", "안녕", "--temperature", "0", *words]) == 0
+    assert capsys.readouterr().out.endswith("\n")
+    source = tmp_path / "q.jsonl"
+    source.write_text('{"prompt": "가"}\n{"prompt": "나"}\n', encoding="utf-8")
+    assert main(["generate", gguf, str(source), *words]) == 0
+    here = capsys.readouterr().out
+    assert [json.loads(line)["prompt"] for line in here.splitlines()] == ["가", "나"]
+    assert main(["chat", gguf, "--prompt", "가", "--engine", "transformers"]) == 2
+    assert "is a GGUF file, which the engine transformers does not take" in capsys.readouterr().err
+
+
+def test_chat_and_generate_take_an_address(gguf, tmp_path, capsys, monkeypatch):
+    source = tmp_path / "q.jsonl"
+    source.write_text('{"prompt": "가"}\n{"prompt": "나"}\n', encoding="utf-8")
+    words = ["--max-new-tokens", "6"]
+    assert main(["generate", gguf, str(source), *words]) == 0
+    here = capsys.readouterr().out
+    with start(Path(gguf), context=512, threads=1) as server:
+        address = f"{server.address}/v1"
+        assert main(["generate", address, str(source), "--api-key", server.key, *words]) == 0
+        assert capsys.readouterr().out == here
+        monkeypatch.setenv("KOMT_API_KEY", server.key)
+        assert main(["chat", address, "--prompt", "안녕", *words]) == 0
+        assert main(["chat", f"{address}#큰", "--prompt", "안녕"]) == 2
+    assert main(["chat", address, "--prompt", "안녕"]) == 1
+    assert f"nothing answers at {address}" in capsys.readouterr().err
+
+
+def test_a_folder_is_converted_for_llama_cpp_once(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("KOMT_HOME", str(tmp_path / "home"))
+    folder = str(tiny_model_folder(tmp_path / "model", "llama"))
+    words = [
+        "chat",
+        folder,
+        "--prompt",
+        "안녕",
+        "--temperature",
+        "0",
+        "--max-new-tokens",
+        "4",
+        "--context",
+        "256",
+    ]
+    assert main([*words, "--engine", "llama.cpp"]) == 0
+    first = capsys.readouterr()
+    assert "converting" in first.err
+    [file] = (tmp_path / "home/stages").glob("gguf-*/*")
+    assert file.name == "model-F16.gguf"
+    assert main([*words, "--engine", "llama.cpp"]) == 0
+    assert (again := capsys.readouterr()).out == first.out
+    assert "converting" not in again.err
+    assert main([*words, "--engine", "vllm"]) == 1
+    assert "vLLM needs a GPU" in capsys.readouterr().err

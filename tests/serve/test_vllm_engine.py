@@ -8,10 +8,13 @@ import pytest
 import torch
 
 from komt.errors import MissingExtra, ModelError
+from komt.example import Message
 from komt.files import write_json
 from komt.models.place import Place
 from komt.serve import vllm_engine
+from komt.serve.loading import load_engine
 from komt.serve.vllm_engine import check_machine, command, wait_until_ready
+from komt.testing import tiny_model_folder
 
 
 def place_of(tmp_path, adapter=None, **options) -> Place:
@@ -75,3 +78,49 @@ def test_a_server_that_ends_before_it_answers_shows_its_last_lines(tmp_path):
     with pytest.raises(ModelError, match=r"(?s)ended with status 3 .*no kernel image"):
         wait_until_ready(child, "http://127.0.0.1:9/health", log)
     log.close()
+
+
+STAND_IN = """
+import json, os, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+words = sys.argv
+name = words[words.index("--served-model-name") + 1]
+port = int(words[words.index("--port") + 1])
+class Answering(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.give({"data": [{"id": name}]})
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        told = self.headers["authorization"] == "Bearer " + os.environ["VLLM_API_KEY"]
+        text = f"{told} {asked['model']} {asked.get('prompt') or asked['messages'][0]['content']}"
+        self.give({"choices": [{"text": text, "message": {"content": text}, "finish_reason": "length"}]})
+    def give(self, value):
+        data = json.dumps(value).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+    def log_message(self, *args): pass
+HTTPServer(("127.0.0.1", port), Answering).serve_forever()
+"""
+
+
+def test_the_child_is_started_asked_with_its_key_and_ended(tmp_path, monkeypatch):
+    """With a stand-in for vLLM, which runs on GPUs only: what is tested is how the child is kept."""
+    folder = tiny_model_folder(tmp_path / "작은")
+    program = tmp_path / "vllm"
+    program.write_text(f"#!{sys.executable}\n{STAND_IN}", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setattr(vllm_engine, "check_machine", lambda: str(program))
+    engine = load_engine(str(folder), engine="vllm")
+    asked = (Message("user", "안녕"),)
+    assert [answer.text for answer in engine.answer([asked], max_new_tokens=3)] == ["True 작은 안녕"]
+    ids = engine.prompt_ids(asked)
+    assert engine.generate([ids], max_new_tokens=3)[0].text == f"True 작은 {ids}"
+    assert engine.loglikelihood is None
+    child = engine._child
+    engine.close()
+    engine.close()
+    assert child.poll() is not None
+    with pytest.raises(ModelError, match=r"broke off|nothing answers"):
+        engine.answer([asked], max_new_tokens=3)

@@ -14,6 +14,7 @@ from torch import Tensor
 from komt.errors import KomtError, ModelError
 from komt.serve.answer import Answer
 from komt.serve.engine import Piece, Request
+from komt.serve.fair_lock import FairLock
 from komt.serve.sampling import Sampler
 from komt.serve.token_tree import Path
 
@@ -125,7 +126,7 @@ class Scheduler:
         stop: frozenset[int],
         context_tokens: int,
         most_streams: int,
-        lock: threading.Lock,
+        lock: FairLock,
     ) -> None:
         """Args:
         tokenizer: of the model.

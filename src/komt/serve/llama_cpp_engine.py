@@ -11,6 +11,8 @@ from komt.example import Message
 from komt.models.llama_cpp import LlamaServer
 from komt.serve.engine import Completion, Settings
 
+OWN_ADAPTER = "default"
+
 
 class LlamaCppEngine:
     """A GGUF model as an engine; closing it stops its server.
@@ -24,6 +26,8 @@ class LlamaCppEngine:
 
     def __init__(self, server: LlamaServer) -> None:
         self.server = server
+        # As with the other engines: a model's own adapter is on, those beside it only where asked for.
+        self._lora = server.lora(OWN_ADAPTER if OWN_ADAPTER in server.adapters else "")
         self._slots = int(server.get("/props")["total_slots"])
 
     @property
@@ -71,7 +75,7 @@ class LlamaCppEngine:
         greedy = Settings(temperature=0, max_new_tokens=max_new_tokens)
 
         def complete(place: int) -> Completion:
-            answer = self.server.post("/completion", _body(prompts[place], greedy))
+            answer = self.server.post("/completion", self._body(prompts[place], greedy))
             if on_done:
                 on_done(place)
             return _completion(answer)
@@ -101,13 +105,29 @@ class LlamaCppEngine:
         """
         prompt = self.prompt_ids(messages)
         self._check_length(len(prompt), 1)
-        for event in self.server.stream("/completion", _body(prompt, settings or Settings())):
+        for event in self.server.stream("/completion", self._body(prompt, settings or Settings())):
             if text := str(event["content"]).replace("\ufffd", ""):
                 yield text
 
     def close(self) -> None:
         """Stop the server and free the model."""
         self.server.close()
+
+    def _body(self, prompt: Sequence[int], settings: Settings) -> dict[str, Any]:
+        """A request of `/completion` that samples as the other engines do."""
+        return {
+            "prompt": list(map(int, prompt)),
+            "n_predict": settings.max_new_tokens,
+            "temperature": settings.temperature,
+            "top_k": settings.top_k,
+            "top_p": settings.top_p,
+            "min_p": 0.0,
+            "samplers": ["temperature", "top_k", "top_p"],
+            "seed": -1 if settings.seed is None else settings.seed % (1 << 32),
+            "return_tokens": True,
+            "cache_prompt": True,
+            "lora": self._lora,
+        }
 
     def _check_length(self, prompt: int, new: int) -> None:
         if prompt == 0:
@@ -118,22 +138,6 @@ class LlamaCppEngine:
                 f"{self.context_tokens:,}",
                 cure="shorten the prompt (in a chat: /reset), or load the model with a larger context",
             )
-
-
-def _body(prompt: Sequence[int], settings: Settings) -> dict[str, Any]:
-    """A request of `/completion` that samples as the other engines do."""
-    return {
-        "prompt": list(map(int, prompt)),
-        "n_predict": settings.max_new_tokens,
-        "temperature": settings.temperature,
-        "top_k": settings.top_k,
-        "top_p": settings.top_p,
-        "min_p": 0.0,
-        "samplers": ["temperature", "top_k", "top_p"],
-        "seed": -1 if settings.seed is None else settings.seed % (1 << 32),
-        "return_tokens": True,
-        "cache_prompt": True,
-    }
 
 
 def _completion(answer: dict[str, Any]) -> Completion:

@@ -113,11 +113,12 @@ def _llama_cpp(file: Path, adapters: Mapping[str, Path], slots: int, context: in
 
 def _llama_cpp_of(place: Place, adapters: Mapping[str, Path], slots: int, context: int) -> LoadedEngine:
     """A folder by llama.cpp: its adapter merged, or, beside other adapters, an adapter as they are."""
+    from komt.serve.llama_cpp_engine import OWN_ADAPTER
     from komt.serve.stages import gguf_of, lora_gguf_of
 
     if not adapters:
         return _llama_cpp(gguf_of(place), {}, slots, context)
-    own = {"default": place.adapter} if place.adapter else {}
+    own = {OWN_ADAPTER: place.adapter} if place.adapter else {}
     base = replace(place, adapter=None, kind="base")
     files = {one: lora_gguf_of(base, folder) for one, folder in {**own, **adapters}.items()}
     return _llama_cpp(gguf_of(base), files, slots, context)

@@ -256,8 +256,8 @@ class RemoteEngine:
             said = error.get("message", error) if isinstance(error, dict) else error
             raise ModelError(f"{self._address} broke off: {said}")
         for choice in event.get("choices") or []:
-            if text := (choice.get("delta") or {}).get("content"):
-                yield _clean(text)
+            if text := _clean((choice.get("delta") or {}).get("content") or ""):
+                yield text
 
 
 class _Minds(ModelError):

@@ -160,7 +160,7 @@ def new_cache() -> Any:
                 self.room = [_empty(key_states, 256), _empty(value_states, 256)]
             start, self.size = self.size, self.size + key_states.shape[2]
             if self.size > self.room[0].shape[2]:
-                self.room = [_grown(held, start, 2 * self.size) for held in self.room]
+                self.room = [_grown(held, start, self.size * 5 // 4 + 256) for held in self.room]
             for held, new in zip(self.room, (key_states, value_states), strict=True):
                 held[:, :, start : self.size] = new
             return self._show()

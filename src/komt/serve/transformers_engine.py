@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from komt.pack.probe import device_of
 from komt.serve.adapters import Adapters
 from komt.serve.batching import BatchStream, Row, Scheduler
 from komt.serve.engine import Completion, Request, Settings
+from komt.serve.fair_lock import FairLock
 from komt.serve.likelihood import likelihoods
 from komt.serve.lone_row import LoneRow
 from komt.serve.prefix_row import PrefixRow
@@ -27,9 +27,9 @@ from komt.serve.trie_decode import decode_together, plan_batches
 
 DEFAULT_BATCH_TOKENS = 4096
 DEFAULT_STREAMS = 16
-# Keys and values of running and remembered streams, over all adapters.
-_CACHE_BYTES = 2 << 30
-_LEAST_CACHED_TOKENS = 4096
+# Keys and values of running and remembered streams, over all adapters: this much, within these bounds.
+_CACHE_BYTES = 1 << 30
+_LEAST_CACHED_TOKENS, _MOST_CACHED_TOKENS = 4096, 65_536
 
 
 class TransformersEngine:
@@ -60,7 +60,7 @@ class TransformersEngine:
         ends = {end_token_id(tokenizer), tokenizer.eos_token_id}
         self._stop = frozenset(int(token) for token in ends if token is not None)
         self._confined = _can_confine(model)
-        self._lock = threading.Lock()
+        self._lock = FairLock()
         self._scheduler = self._new_scheduler(streams)
         self._close = weakref.finalize(self, self._scheduler.close)
 
@@ -249,4 +249,4 @@ def _cached_tokens(model: Any) -> int:
     heads = getattr(config, "num_key_value_heads", None) or all_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // all_heads
     each = 2 * config.num_hidden_layers * heads * width * model.dtype.itemsize
-    return max(_CACHE_BYTES // max(int(each), 1), _LEAST_CACHED_TOKENS)
+    return min(max(_CACHE_BYTES // max(int(each), 1), _LEAST_CACHED_TOKENS), _MOST_CACHED_TOKENS)

@@ -194,6 +194,7 @@ class VllmEngine:
 
     def close(self) -> None:
         """End vLLM."""
+        self._remote.close()
         self._end()
 
 
