@@ -157,6 +157,24 @@ def test_an_edited_question_is_asked_anew(visit: Visit, tiny_api: TinyApi) -> No
     assert tiny_api.asked[-1]["messages"] == [{"role": "user", "content": "고친 질문"}]
 
 
+def test_an_edited_answer_stands_as_it_was_edited(visit: Visit, tiny_api: TinyApi) -> None:
+    ask(visit.page, "안녕?")
+    expect(visit.page.locator("#counts")).to_contain_text("답 5토큰")
+    visit.page.get_by_role("button", name="편집").last.click()
+    visit.page.locator("#chat textarea").last.fill("반가워요.")
+    visit.page.get_by_role("button", name="제출").last.click()
+    expect(answer(visit.page)).to_have_text("반가워요.")
+    ask(visit.page, "계속해 줘")
+    assert tiny_api.heard(2) == ["안녕?", "계속해 줘"]
+    assert tiny_api.asked[1]["messages"][1] == {"role": "assistant", "content": "반가워요."}
+
+
+def test_a_question_that_is_offered_is_asked_with_a_click(visit: Visit, tiny_api: TinyApi) -> None:
+    visit.page.get_by_role("button", name="이 문장을 공손하게").click()
+    expect(answer(visit.page)).to_have_text(WHOLE)
+    assert tiny_api.heard(1) == ["이 문장을 공손하게 바꿔 주세요: 내일까지 자료 보내."]
+
+
 def test_export_and_import_give_the_same_conversation(visit: Visit, tmp_path: Path) -> None:
     page = visit.page
     ask(page, "가나다")
@@ -169,7 +187,12 @@ def test_export_and_import_give_the_same_conversation(visit: Visit, tmp_path: Pa
     record = json.loads(file.read_text(encoding="utf-8"))
     assert [turn["content"] for turn in record["messages"]] == ["가나다", WHOLE.replace("작은", "**작은**")]
 
-    page.get_by_role("button", name="지우기", exact=True).first.click()
+    delete = page.get_by_role("button", name="지우기", exact=True)
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    delete.click()
+    expect(page.locator(".bot.message")).to_have_count(1)
+    page.once("dialog", lambda dialog: dialog.accept())
+    delete.click()
     expect(page.locator(".bot.message")).to_have_count(0)
     with page.expect_file_chooser() as chooser:
         page.get_by_role("button", name="가져오기").click()

@@ -68,6 +68,18 @@ def test_two_answers_at_once(tiny_api: TinyApi) -> None:
     assert [answer.ended for answer in answers] == ["stop", "stop"]
 
 
+def test_the_end_of_two_answers_is_seen_by_who_looks_late(tiny_api: TinyApi) -> None:
+    async def both() -> list[Answer]:
+        asks = [ask("안녕?", model) for model in tiny_api.models]
+        async for answers in write_all(Api(tiny_api.address), asks, asyncio.Event()):
+            seen = answers
+            while len(asyncio.all_tasks()) > 1:  # until both writers are done
+                await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+        return seen
+
+    assert [answer.ended for answer in asyncio.run(both())] == ["stop", "stop"]
+
+
 def test_nobody_there() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from komt.web.client import Api
     from komt.web.runs import Runs
+
+_SLOTS = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model", nargs="?", help="catalogue name, hub id, folder (model, adapter, run), .gguf"
     )
     parser.add_argument("--api", metavar="URL", help="an OpenAI-style API that runs already: http://…/v1")
+    parser.add_argument(
+        "--llama-page", action="store_true", help="of a .gguf: llama.cpp's own page too, at its own address"
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
     parser.add_argument("--votes", type=Path, metavar="FILE", help="default: votes.jsonl in the runs' folder")
     parser.add_argument(
@@ -52,10 +57,13 @@ def main(args: argparse.Namespace) -> int:
 
     if args.model and args.api:
         raise UsageError("a model and --api were both given", cure="name one of them")
+    if args.llama_page and not (args.model or "").endswith(".gguf"):
+        raise UsageError("--llama-page is for a .gguf file", cure="name one, or leave it out")
     votes = args.votes or args.runs / "votes.jsonl"
     with _api(args) as api, running(api, _runs(args), votes, args.port) as address:
         print(f"the page: {address}\n(on this machine only; Ctrl-C ends it)", flush=True)
-        threading.Event().wait()
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
     return 0
 
 
@@ -69,6 +77,12 @@ def _api(args: argparse.Namespace) -> Iterator[Api | None]:
 
     if args.api:
         yield Api(args.api, os.environ.get("KOMT_API_KEY", ""))
+    elif args.llama_page:
+        from komt.models.llama_cpp import start
+
+        with start(Path(args.model), slots=_SLOTS, page=True) as server:
+            print(f"llama.cpp's own page: {server.address}/ (it asks for this key: {server.key})", flush=True)
+            yield Api(f"{server.address}/v1", server.key)
     elif args.model:
         need("starlette", "web")
         from komt.api.app import running

@@ -129,11 +129,13 @@ async def write_all(api: Api, asks: Sequence[Ask], stop: asyncio.Event) -> Async
 
     writers = [asyncio.create_task(follow(place, ask)) for place, ask in enumerate(asks)]
     try:
-        while not all(answer.ended for answer in answers):
+        shown = list(answers)
+        while not all(answer.ended for answer in shown):
             await grown.get()
             while not grown.empty():
                 grown.get_nowait()
-            yield list(answers)
+            shown = list(answers)  # The answers may go on growing while these are looked at.
+            yield shown
     finally:
         for writer in writers:
             writer.cancel()

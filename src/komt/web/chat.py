@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,7 @@ def _settings(words: Words) -> tuple[Any, ...]:
 
 
 def _wire(page: gr.Blocks, parts: ChatParts, events: ChatEvents) -> None:
+    quiet = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
     asked = [parts.store, parts.model, parts.system, *parts.settings]
     shown = [
         parts.store,
@@ -153,26 +155,29 @@ def _wire(page: gr.Blocks, parts: ChatParts, events: ChatEvents) -> None:
         parts.talks,
         *(parts.buttons[name] for name in ("new", "delete", "import")),
     ]
+    parts.box.submit(events.send, [parts.box, *asked], shown, **quiet)
+    gr.on([parts.retry.click, parts.chatbot.retry], events.again, asked, shown, **quiet)
+    parts.chatbot.edit(events.edit, asked, shown, **quiet)
+    parts.chatbot.example_select(events.example, asked, shown, **quiet)
+    parts.box.stop(events.stop, None, None, **quiet)
+
     whole = [*shown, parts.model, parts.system, *parts.settings]
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
-    stream = {"outputs": shown, "concurrency_limit": None, **quiet}
-    quick = {"concurrency_limit": None, **quiet}
-
-    gr.on([parts.box.submit], events.send, [parts.box, *asked], **stream)
-    gr.on([parts.retry.click, parts.chatbot.retry], events.again, asked, **stream)
-    parts.chatbot.edit(events.edit, asked, **stream)
-    parts.chatbot.example_select(events.example, asked, **stream)
-    parts.box.stop(events.stop, None, None, **quick)
-
-    buttons = parts.buttons
-    buttons["new"].click(events.new, [parts.store], whole, **quick)
-    gr.on([buttons["delete"].click, parts.chatbot.clear], events.delete, [parts.store], whole, **quick)
-    parts.talks.input(events.select, [parts.talks, parts.store], whole, **quick)
-    scripts = {name: (_SCRIPTS / f"{name}.js").read_text(encoding="utf-8") for name in ("export", "import")}
-    buttons["export"].click(None, [parts.store], None, js=scripts["export"], **quick)
-    picked = [buttons["picked"], parts.store]
-    buttons["import"].click(events.bring, picked, whole, js=scripts["import"], **quick)
-    buttons["defaults"].click(events.defaults, None, list(parts.settings), **quick)
+    _wire_list(parts, events, whole, quiet)
     refreshed = [parts.model, parts.alert, parts.retry]
-    buttons["refresh"].click(events.refresh, [parts.model], refreshed, **quiet)
+    parts.buttons["refresh"].click(events.refresh, [parts.model], refreshed, **quiet)
+    parts.buttons["defaults"].click(events.defaults, None, list(parts.settings), **quiet)
     page.load(events.opened, [parts.store], whole, **quiet)
+
+
+def _wire_list(parts: ChatParts, events: ChatEvents, whole: list[Any], quiet: dict[str, Any]) -> None:
+    """The list of conversations: new, chosen, deleted, exported, imported."""
+    names = ("delete", "export", "import")
+    scripts = {name: (_SCRIPTS / f"{name}.js").read_text(encoding="utf-8") for name in names}
+    scripts["delete"] = scripts["delete"].replace("QUESTION", json.dumps(events.words("chat.delete.sure")))
+    buttons, picked = parts.buttons, [parts.buttons["picked"], parts.store]
+    buttons["new"].click(events.new, [parts.store], whole, **quiet)
+    parts.talks.input(events.select, [parts.talks, parts.store], whole, **quiet)
+    gone = [buttons["delete"].click, parts.chatbot.clear]
+    gr.on(gone, events.delete, picked, whole, js=scripts["delete"], **quiet)
+    buttons["export"].click(None, [parts.store], None, js=scripts["export"], **quiet)
+    buttons["import"].click(events.bring, picked, whole, js=scripts["import"], **quiet)

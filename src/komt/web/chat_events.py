@@ -113,9 +113,10 @@ class ChatEvents:
         """An empty conversation, with the settings of the one before."""
         return self._shown(talks.started(talks.opened(store)))
 
-    def delete(self, store: Any) -> Changes:
-        """The conversation that is shown goes."""
-        return self._shown(talks.without_current(talks.opened(store)))
+    def delete(self, sure: str, store: Any) -> Changes:
+        """The conversation that is shown goes, where the person is sure."""
+        kept = talks.opened(store)
+        return self._shown(talks.without_current(kept) if sure else kept)
 
     def select(self, name: str | None, store: Any) -> Changes:
         """Another conversation is shown."""

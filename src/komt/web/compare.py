@@ -35,15 +35,6 @@ def compare_tab(page: gr.Blocks, words: Words, api: Api | None, votes: Path) -> 
     # Which model is which stays on the server until the vote: gr.State never reaches the browser.
     state = gr.State(None)
     gr.Markdown(words("compare.intro"))
-    alert = gr.HTML("", visible=False)
-    question = gr.Markdown("", visible=False, elem_id="compare-question")
-    with gr.Row():
-        answers = (_answer(words, 1), _answer(words, 2))
-    with gr.Row(elem_classes="tight votes"):
-        buttons = tuple(
-            gr.Button(words(f"compare.vote.{vote}"), interactive=False, min_width=120) for vote in VOTES
-        )
-    result = gr.Markdown("", elem_id="compare-result")
     box = gr.Textbox(
         label=words("compare.box"),
         show_label=False,
@@ -54,26 +45,38 @@ def compare_tab(page: gr.Blocks, words: Words, api: Api | None, votes: Path) -> 
         stop_btn=False,
         elem_id="compare-box",
     )
-    with gr.Accordion(words("compare.models"), open=False, elem_id="compare-models"):
-        with gr.Row():
-            models = (
-                gr.Dropdown([], label=words("compare.first"), interactive=True, elem_id="compare-first"),
-                gr.Dropdown([], label=words("compare.second"), interactive=True, elem_id="compare-second"),
-            )
-        with gr.Row():
-            settings = (
-                _slider(words, "temperature", 0.0, 2.0, 0.05, 0.8),
-                _slider(words, "max_tokens", 16, 4096, 16, 512),
-            )
+    alert = gr.HTML("", visible=False)
+    question = gr.Markdown("", visible=False, elem_id="compare-question")
+    with gr.Row():
+        answers = (_answer(words, 1), _answer(words, 2))
+    with gr.Row(elem_classes="tight votes"):
+        buttons = tuple(
+            gr.Button(words(f"compare.vote.{vote}"), interactive=False, min_width=120) for vote in VOTES
+        )
+    result = gr.Markdown("", elem_id="compare-result")
+    models, settings = _choices(words)
     parts = CompareParts(state, alert, question, answers, buttons, result, box, models, settings)
     _wire(page, parts, CompareEvents(words, api, votes, parts))
+
+
+def _choices(words: Words) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    with gr.Accordion(words("compare.models"), open=False, elem_id="compare-models"):
+        with gr.Row():
+            first = gr.Dropdown([], label=words("compare.first"), interactive=True, elem_id="compare-first")
+            second = gr.Dropdown(
+                [], label=words("compare.second"), interactive=True, elem_id="compare-second"
+            )
+        with gr.Row():
+            temperature = _slider(words, "temperature", 0.0, 2.0, 0.05, 0.8)
+            longest = _slider(words, "max_tokens", 16, 4096, 16, 512)
+    return (first, second), (temperature, longest)
 
 
 def _answer(words: Words, number: int) -> Any:
     with gr.Column(min_width=280, elem_classes="answer"):
         gr.HTML(f"<h3>{words('compare.answer', number=number)}</h3>")
         return gr.Markdown(
-            words("compare.nothing"), min_height=140, line_breaks=True, buttons=[], elem_id=f"answer-{number}"
+            words("compare.nothing"), min_height=100, line_breaks=True, buttons=[], elem_id=f"answer-{number}"
         )
 
 

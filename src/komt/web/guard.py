@@ -58,6 +58,9 @@ class Guard:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
+            else:  # The page has no use for WebSockets.
+                await receive()
+                await send({"type": "websocket.close", "code": 1008})
             return
         headers = Headers(scope=scope)
         refusal = self._refusal(headers)
