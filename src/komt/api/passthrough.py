@@ -8,11 +8,10 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx2
-
 from komt.api.backend import SHORT_COMPLETION_TOKENS, Delta, Logprob, Single, Usage, finite
 from komt.api.errors import ApiError, gone, too_long, unsupported, without_paths
 from komt.api.requests import ChatMessage, ChatRequest, CompletionRequest
+from komt.api.upstream import Answer, GoneError, Upstream
 from komt.serve.engine import Settings
 
 Json = dict[str, Any]
@@ -47,20 +46,10 @@ class PassThrough:
     extras: Mapping[str, Any] = field(default_factory=dict)
     tools: bool = True
     on_close: Callable[[], None] = lambda: None
-    _client: httpx2.AsyncClient = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        self._client = httpx2.AsyncClient(
-            base_url=self.address,
-            # Pieces come as they are sent, and wait for no compressor.
-            headers={"Accept-Encoding": "identity"}
-            | ({"Authorization": f"Bearer {self.key}"} if self.key else {}),
-            # An answer may wait for its turn as long as it likes.
-            timeout=httpx2.Timeout(None, connect=10),
-            # llama.cpp closes a connection after a stream: none is used twice.
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
-            trust_env=False,
-        )
+    @property
+    def _upstream(self) -> Upstream:
+        return Upstream(self.address, self.key)
 
     @property
     def names(self) -> list[str]:
@@ -82,29 +71,27 @@ class PassThrough:
         """Pieces of an answer as they come; closing it closes the connection, which frees the slot there."""
         route = _ROUTES[isinstance(single.asked, ChatRequest)]
         try:
-            async with self._client.stream("POST", route, json=self._body(single)) as response:
-                if response.status_code != 200:
-                    await response.aread()
-                    raise self._refusal(response, single)
-                async with aclosing(_events(response)) as batches:
+            async with self._upstream.ask("POST", route, self._body(single)) as answer:
+                if answer.status != 200:
+                    raise self._refusal(answer.status, await answer.whole(), single)
+                async with aclosing(_events(answer)) as batches:
                     async for batch in batches:
                         deltas = [delta for event in batch for delta in self._deltas(event, single)]
                         if deltas:
                             yield deltas
-        except (httpx2.TransportError, json.JSONDecodeError) as error:
+        except (GoneError, json.JSONDecodeError) as error:
             raise gone() from error
 
     async def alive(self) -> bool:
         """Whether the server behind answers."""
         try:
-            response = await self._client.get("/v1/models", timeout=5)
-        except httpx2.TransportError:
+            async with self._upstream.ask("GET", "/v1/models") as answer:
+                return answer.status == 200
+        except GoneError:
             return False
-        return response.status_code == 200
 
     async def close(self) -> None:
-        """Close connections, and what stands behind the address."""
-        await self._client.aclose()
+        """Free what stands behind the address."""
         self.on_close()
 
     def _body(self, single: Single) -> Json:
@@ -138,12 +125,12 @@ class PassThrough:
             found.append(Delta(usage=_usage(usage)))
         return found
 
-    def _refusal(self, response: httpx2.Response, single: Single) -> ApiError:
+    def _refusal(self, status: int, body: bytes, single: Single) -> ApiError:
         try:
-            error = response.json()["error"]
+            error = json.loads(body)["error"]
         except (ValueError, KeyError, TypeError):
-            error = response.text[:200]
-        return self._fault(error, response.status_code, single)
+            error = body[:200].decode("utf-8", "replace")
+        return self._fault(error, status, single)
 
     def _fault(self, error: Any, status: int, single: Single) -> ApiError:
         told = error if isinstance(error, dict) else {"message": str(error)}
@@ -254,12 +241,12 @@ def _usage(told: Json) -> Usage:
     )
 
 
-async def _events(response: httpx2.Response) -> AsyncGenerator[list[Json], None]:
+async def _events(answer: Answer) -> AsyncGenerator[list[Json], None]:
     """What a stream tells, the events of one network read together."""
     rest = b""
-    async for chunk in response.aiter_raw():
-        *lines, rest = (rest + chunk).split(b"\n")
+    async for part in answer.parts():
+        *lines, rest = (rest + part).split(b"\n")
         data = [line[5:].strip() for line in lines if line.startswith(b"data:")]
-        found = [json.loads(part) for part in data if part and part != b"[DONE]"]
+        found = [json.loads(event) for event in data if event and event != b"[DONE]"]
         if found:
             yield found

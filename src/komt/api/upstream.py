@@ -1,0 +1,125 @@
+"""One request to another server, and its answer as it comes.
+
+On asyncio and h11 (which uvicorn brings) alone: a general client spends several times as long on each of the
+many small pieces of a stream, and that is what passing through costs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import h11
+
+_CONNECT_S = 10.0
+_READ_BYTES = 1 << 16
+
+
+class GoneError(Exception):
+    """The server does not answer, or breaks off."""
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """A server that speaks HTTP.
+
+    Attributes:
+        address: `http(s)://HOST[:PORT][/PREFIX]`.
+        key: sent as `Authorization: Bearer …`, or "".
+    """
+
+    address: str
+    key: str = ""
+
+    @asynccontextmanager
+    async def ask(self, method: str, route: str, body: Any = None) -> AsyncIterator[Answer]:
+        """Send a request on a connection of its own; leaving the block closes it, which ends the work there.
+
+        Args:
+            method: GET, POST, …
+            route: below the address, as `/v1/models`.
+            body: sent as JSON, or None.
+
+        Raises:
+            GoneError: nobody answers, or the answer breaks off (within the block, too).
+        """
+        parts = urlsplit(self.address)
+        secure = parts.scheme == "https"
+        port = parts.port or (443 if secure else 80)
+        try:
+            connecting = asyncio.open_connection(parts.hostname, port, ssl=secure or None)
+            reader, writer = await asyncio.wait_for(connecting, _CONNECT_S)
+            try:
+                connection = h11.Connection(h11.CLIENT)
+                writer.write(_request(connection, self, method, parts.path.rstrip("/") + route, body))
+                answer = Answer(connection, reader)
+                await answer.begin()
+                yield answer
+            finally:
+                writer.close()
+        except (OSError, asyncio.TimeoutError, h11.ProtocolError) as error:
+            raise GoneError(str(error) or type(error).__name__) from error
+
+
+class Answer:
+    """What a server answers.
+
+    Attributes:
+        status: the HTTP status.
+    """
+
+    def __init__(self, connection: h11.Connection, reader: asyncio.StreamReader) -> None:
+        self._connection, self._reader = connection, reader
+        self.status = 0
+
+    async def begin(self) -> None:
+        """Read up to the end of the headers."""
+        while not self.status:
+            event = self._connection.next_event()
+            if event is h11.NEED_DATA:
+                self._connection.receive_data(await self._reader.read(_READ_BYTES))
+            elif isinstance(event, h11.Response):
+                self.status = event.status_code
+
+    async def parts(self) -> AsyncGenerator[bytes, None]:
+        """The body as it comes: what one network read brought is one part."""
+        ready: list[bytes] = []
+        while True:
+            event = self._connection.next_event()
+            if isinstance(event, h11.Data):
+                ready.append(bytes(event.data))
+                continue
+            if ready:
+                yield b"".join(ready)
+                ready.clear()
+            if event is not h11.NEED_DATA:
+                return
+            self._connection.receive_data(await self._reader.read(_READ_BYTES))
+
+    async def whole(self) -> bytes:
+        """The body in one piece."""
+        return b"".join([part async for part in self.parts()])
+
+
+def _request(connection: h11.Connection, server: Upstream, method: str, target: str, body: Any) -> bytes:
+    data = b"" if body is None else json.dumps(body).encode()
+    headers = [
+        ("Host", urlsplit(server.address).netloc.rpartition("@")[2]),
+        ("Accept-Encoding", "identity"),
+        ("Connection", "close"),
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(data))),
+    ]
+    if server.key:
+        headers.append(("Authorization", f"Bearer {server.key}"))
+    events = (
+        h11.Request(method=method, target=target, headers=headers),
+        h11.Data(data=data),
+        h11.EndOfMessage(),
+    )
+    return b"".join(connection.send(event) or b"" for event in events)
