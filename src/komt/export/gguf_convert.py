@@ -118,6 +118,7 @@ def convert(folder: Path, out: Path, quant: str = "f16", *, name: str = "") -> P
         raise UsageError(f"the converter writes {', '.join(FLOATS)}, not '{quant}'")
     script = converter("convert_hf_to_gguf.py")
     need("sentencepiece", "export")
+    folder, out = folder.absolute(), out.absolute()  # the converter runs elsewhere
     out.parent.mkdir(parents=True, exist_ok=True)
     with _prepared(folder, out.parent, name or folder.name) as (view, parts), staged_file(out) as staged:
         arguments = [str(view), "--outfile", str(staged), "--outtype", quant]
@@ -131,6 +132,17 @@ def convert(folder: Path, out: Path, quant: str = "f16", *, name: str = "") -> P
             raise explain(said, folder)
         _check_template(staged, folder)
     return out
+
+
+def ignored_window(folder: Path) -> int | None:
+    """How many tokens a model's layers look back, where GGUF cannot say so: in Mistral's first versions.
+
+    llama.cpp runs them as a Llama, which looks back all the way; longer texts than that are read otherwise.
+    """
+    config = read_json(folder / "config.json")
+    window = config.get("sliding_window") if config.get("model_type") == "mistral" else None
+    longest = config.get("max_position_embeddings") or 0
+    return int(window) if window and window < longest else None
 
 
 def converter(script: str) -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 
 from komt.example import Message
 from komt.export.gates import Gate, reported
+from komt.export.gguf_convert import ignored_window
 from komt.export.gguf_measure import (
     Probes,
     against,
@@ -86,7 +87,7 @@ def gguf_gates(
     """
     model, tokenizer = load_exported(merged), load_exported_tokenizer(merged)
     reference = reference or reference_of(model, tokenizer, None)
-    gates = []
+    gates = _window_gates(merged, len(reference.ids))
     for file in files:
         form = form_of(file)
         with llama_cpp.start(file, context=max(len(reference.ids) + 64, 2048)) as server:
@@ -98,6 +99,16 @@ def gguf_gates(
             gates += conversation_gates(form, server, tokenizer)
             gates += _end_gates(form, server, tokenizer, reference)
     return gates
+
+
+def _window_gates(merged: Path, seen_tokens: int) -> list[Gate]:
+    window = ignored_window(merged)
+    if window is None:
+        return []
+    measured = f"its layers look back {window:,} tokens, llama.cpp's all the way"
+    if window < seen_tokens:
+        return [Gate("GGUF: sliding window", False, measured, f"at least {seen_tokens:,} tokens")]
+    return [reported("GGUF: sliding window", f"{measured}: equal up to there, and not measured beyond")]
 
 
 def form_of(file: Path) -> str:

@@ -30,7 +30,7 @@ _NAMES = {
 def read_tokenizer(folder: Path) -> dict[str, Any]:
     """The folder's `tokenizer.json`, or nothing where it has none."""
     path = folder / "tokenizer.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def certain_pre_tokenizer(parts: dict[str, Any]) -> str:
@@ -71,7 +71,7 @@ def space_prefix(parts: dict[str, Any]) -> bool | None:
         return True
     cuts = _flat(parts.get("pre_tokenizer"), "pretokenizers")
     if not steps and len(cuts) == 1 and cuts[0].get("type") == "Metaspace" and not cuts[0].get("split", True):
-        return cuts[0].get("prepend_scheme", "always") != "never"
+        return str(cuts[0].get("prepend_scheme", "always")) != "never"
     return None
 
 

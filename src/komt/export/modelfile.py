@@ -12,6 +12,7 @@ from typing import Any
 
 from komt.errors import ModelError
 from komt.example import Message
+from komt.export.gguf_convert import ignored_window
 from komt.files import write_atomic
 from komt.models.gguf_header import read_header
 from komt.models.template import end_text, render
@@ -172,7 +173,14 @@ def _user_prefix(turns: Turns) -> str:
     return "{{ if eq $i 0 }}" + first + "{{ else }}" + rest + "{{ end }}"
 
 
-def modelfile(file: Path, tokenizer: Any, *, licence: str = "", system: str = "") -> str:
+def modelfile(
+    file: Path,
+    tokenizer: Any,
+    *,
+    licence: str = "",
+    system: str = "",
+    most_tokens: int = _MOST_CONTEXT_TOKENS,
+) -> str:
     """The text of a Modelfile that lies beside a GGUF file.
 
     Args:
@@ -180,9 +188,10 @@ def modelfile(file: Path, tokenizer: Any, *, licence: str = "", system: str = ""
         tokenizer: of the model, with its chat template.
         licence: its text, or its name and address.
         system: a system message for every conversation.
+        most_tokens: the longest context to ask Ollama for.
     """
     header = read_header(file)
-    context = min(header.context_tokens or _MOST_CONTEXT_TOKENS, _MOST_CONTEXT_TOKENS)
+    context = min(header.context_tokens or most_tokens, most_tokens)
     lines = [f"# ollama create {file.stem.lower()} -f <this file>", f"FROM ./{file.name}"]
     lines += _template_lines(tokenizer, bool(header.values.get("tokenizer.ggml.add_bos_token", True)))
     lines.append(f"PARAMETER stop {_quoted(end_text(tokenizer))}")
@@ -240,10 +249,12 @@ def write_modelfiles(
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(merged, local_files_only=True)
+    most = min(_MOST_CONTEXT_TOKENS, ignored_window(merged) or _MOST_CONTEXT_TOKENS)
     written = []
     for i, file in enumerate(files):
         form = file.stem.rpartition("-")[2]
         target = file.parent / ("Modelfile" if i == 0 else f"Modelfile.{form}")
-        write_atomic(target, modelfile(file, tokenizer, licence=licence, system=system))
+        text = modelfile(file, tokenizer, licence=licence, system=system, most_tokens=most)
+        write_atomic(target, text)
         written.append(target)
     return written
