@@ -21,6 +21,29 @@ def test_utf32_is_told_from_utf16_by_its_mark(order: str) -> None:
     assert sniff_encoding("\ufeff번호,글\n1,가\n".encode(f"utf-16-{order}")) == "utf-16"
 
 
+@pytest.mark.parametrize(
+    "text", ["질문,답\n안녕\x00,네\n", "a,b\n1\x00,2\n3,4\n", "물음\x00", "가\x00\n" * 20]
+)
+def test_utf8_with_a_few_nuls_is_not_taken_for_utf16(text: str) -> None:
+    assert sniff_encoding(text.encode()) == "utf-8"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ab",
+        "번호,글\n1,가\n",
+        "id,text\n1,plain English\n",
+        "한 글\n",
+        "가가 대대 글\n",
+        "ひらがな, 漢字 日本語\n",
+    ],
+)
+@pytest.mark.parametrize("order", ["le", "be"])
+def test_short_utf16_without_a_mark_is_known(text: str, order: str) -> None:
+    assert sniff_encoding(text.encode(f"utf-16-{order}")) == f"utf-16-{order}"
+
+
 def test_bytes_that_are_no_korean_text_have_no_encoding() -> None:
     assert sniff_encoding(b"\xff\x00\xff") == ""
 

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -38,6 +39,9 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _SNIFFED_BYTES = 1 << 18
+_KOREAN = re.compile("[\t\n\r -~가-힣]")
+# With jamo, punctuation, and what else East Asia writes.
+_WRITING = re.compile("[\t\n\r -~\u00a0-\u00ff가-힣\u1100-\u11ff\u2000-\u9fff\uf900-\ufaff\uff00-\uffef]")
 
 
 def sniff_encoding(data: bytes) -> str:
@@ -85,13 +89,20 @@ def _decodes(data: bytes, codec: str, whole: bool) -> bool:
 
 
 def _utf16_without_bom(data: bytes) -> str:
-    """UTF-16 text has a NUL in every ASCII character, always at the same side; other text has none."""
+    """UTF-16 text has a NUL in every ASCII character, and in a few syllables (가, 대); other text has none.
+
+    UTF-16 that is valid UTF-8 as well is ASCII nearly throughout: then NULs are half of its bytes.
+    """
     sample = data[: 1 << 16]
-    even, odd = sample[0::2].count(0), sample[1::2].count(0)
-    if max(even, odd) * 50 < len(sample) or min(even, odd) * 20 > max(even, odd):
+    least = 4 if _decodes(sample, "utf-8", whole=False) else 50
+    if sample.count(0) * least < len(sample):
         return ""
-    name = "utf-16-le" if odd > even else "utf-16-be"
-    return name if _decodes(data[: len(data) // 2 * 2], name, whole=False) else ""
+    whole = data[: len(data) // 2 * 2]
+    known = [name for name in ("utf-16-le", "utf-16-be") if _decodes(whole, name, whole=False)]
+    texts = {name: sample[: len(sample) // 2 * 2].decode(name, "ignore") for name in known}
+    # In the wrong order ASCII looks like Chinese.
+    name = max(known, key=lambda name: len(_KOREAN.findall(texts[name])), default="")
+    return name if name and len(_WRITING.findall(texts[name])) >= 0.9 * len(texts[name]) else ""
 
 
 def _nearly_utf8(data: bytes) -> bool:
