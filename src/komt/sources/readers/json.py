@@ -97,7 +97,7 @@ def _is_one_object(content: Content, encoding: str) -> bool:
     first = next((line for line in content.lines(encoding) if not line.isspace()), "")
     try:
         json.loads(first)
-    except (RecursionError, json.JSONDecodeError):
+    except (RecursionError, ValueError):
         return True
     return False
 

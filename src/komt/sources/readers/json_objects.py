@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -11,6 +10,7 @@ from typing import Any
 from komt.errors import DataError
 from komt.sources.readers import Rejected, clean
 from komt.sources.readers.content import Content
+from komt.sources.readers.json_stream import broken, long_number, utf8
 from komt.sources.readers.jsonl import load_json, objects, streamed
 
 Object = dict[str, Any]
@@ -96,21 +96,16 @@ def _one_after_the_other(content: Content, encoding: str) -> Iterator[tuple[str,
     number = 0
     with closing(content.open()) as stream:
         try:
-            for item in ijson.items(_utf8(stream, encoding), "", multiple_values=True, use_float=True):
+            data = utf8(stream, encoding, str(content))
+            for item in ijson.items(data, "", multiple_values=True, use_float=True):
                 number += 1
                 yield f"{content.label}, item {number}", item
         except ijson.JSONError as error:
-            raise DataError(
-                f"broken JSON: {str(error).strip().splitlines()[0]}",
-                where=f"{content}, in or after item {number}",
-                cure="the file may be cut off: get it again",
-            ) from error
+            raise broken(error, f"{content}, in or after item {number}") from error
         except UnicodeDecodeError as error:
             raise content.undecodable(encoding) from error
-
-
-def _utf8(stream: Any, encoding: str) -> Any:
-    return stream if encoding == "utf-8" else codecs.EncodedFile(stream, "utf-8", encoding)
+        except ValueError as error:
+            raise long_number(f"{content}, in or after item {number}") from error
 
 
 def _path_to_items(content: Content, lists: Sequence[str], encoding: str) -> str:
@@ -119,7 +114,7 @@ def _path_to_items(content: Content, lists: Sequence[str], encoding: str) -> str
 
     with closing(content.open()) as stream:
         try:
-            for prefix, event, _ in ijson.parse(_utf8(stream, encoding), use_float=True):
+            for prefix, event, _ in ijson.parse(utf8(stream, encoding, str(content)), use_float=True):
                 parent, _, key = prefix.rpartition(".")
                 if event == "start_array" and key in lists and parent in ("", "item"):
                     return f"{prefix}.item"
@@ -127,7 +122,7 @@ def _path_to_items(content: Content, lists: Sequence[str], encoding: str) -> str
                     return "item"
                 if not prefix and event == "end_map":
                     return ""
-        except (ijson.JSONError, UnicodeDecodeError):
+        except (ijson.JSONError, ValueError):
             pass  # the reading proper says where
     return "item"
 

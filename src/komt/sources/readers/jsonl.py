@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,6 +13,7 @@ from komt.errors import DataError
 from komt.korean import escape_surrogates
 from komt.sources.readers import Reader, ReaderOptions, Rejected, Row, clean, row_or_rejected
 from komt.sources.readers.content import Content, content_of
+from komt.sources.readers.json_stream import broken, long_number, too_deep, utf8
 
 Items = Iterator[tuple[str, Any]]
 # The same, and whether the text is NFC and free of escapes already.
@@ -53,7 +53,7 @@ def row_of(value: Any, where: str, plain: bool = False) -> Row | Rejected:
     try:
         return _tidied(value, where, plain)
     except RecursionError as error:
-        raise _too_deep(where) from error
+        raise too_deep(where) from error
 
 
 def _tidied(value: dict[str, Any], where: str, plain: bool) -> Row | Rejected:
@@ -65,14 +65,6 @@ def _tidied(value: dict[str, Any], where: str, plain: bool) -> Row | Rejected:
         elif type(item) is list or type(item) is dict:
             value[key] = clean(item)
     return Row(value, where)
-
-
-def _too_deep(where: str) -> DataError:
-    return DataError(
-        "the JSON is nested too deeply to be read",
-        where=where,
-        cure="such a file is no data: look at its first characters, or get it again",
-    )
 
 
 def is_plain(text: str) -> bool:
@@ -127,33 +119,15 @@ def streamed(content: Content, encoding: str, prefix: str, name: str = "item {}"
     number = first
     with content.named(), closing(content.open()) as stream:
         try:
-            for value in ijson.items(utf8(stream, codec), prefix, use_float=True):
+            for value in ijson.items(utf8(stream, codec, str(content)), prefix, use_float=True):
                 yield f"{content.label}, {name.format(number)}", value
                 number += 1
         except ijson.JSONError as error:
-            raise DataError(
-                f"broken JSON: {str(error).strip().splitlines()[0]}",
-                where=f"{content}, {name.format(number)}",
-                cure="the file may be cut off: get it again",
-            ) from error
+            raise broken(error, f"{content}, {name.format(number)}") from error
         except UnicodeDecodeError as error:
             raise content.undecodable(codec) from error
-
-
-def utf8(stream: Any, codec: str) -> Any:
-    """A stream as UTF-8 bytes."""
-    return stream if codec == "utf-8" else _AsUtf8(stream, codec)
-
-
-class _AsUtf8:
-    """A stream in another encoding, read as UTF-8."""
-
-    def __init__(self, stream: Any, codec: str) -> None:
-        self._text = io.TextIOWrapper(stream, codec, newline="")
-
-    def read(self, size: int = -1) -> bytes:
-        """So many characters, as UTF-8."""
-        return self._text.read(size).encode("utf-8", "surrogatepass")
+        except ValueError as error:
+            raise long_number(f"{content}, {name.format(number)}") from error
 
 
 def _lines(content: Content, encoding: str) -> PlainItems:
@@ -174,7 +148,7 @@ def _lines(content: Content, encoding: str) -> PlainItems:
             held = None
         try:
             value, end = _scan(line, 0)
-        except (StopIteration, RecursionError, json.JSONDecodeError):
+        except (StopIteration, RecursionError, ValueError):
             end = -1
         if end != len(line):
             value = loads(line, content, number)
@@ -190,11 +164,11 @@ def _first(line: str, content: Content, number: int, encoding: str) -> Any:
     """The first line's value; where it is none, the file may be one object over several lines."""
     try:
         return json.loads(line)
-    except (RecursionError, json.JSONDecodeError):
+    except (RecursionError, ValueError):
         if not content.big:
             try:
                 whole = json.loads(content.text(encoding))
-            except (RecursionError, json.JSONDecodeError):
+            except (RecursionError, ValueError):
                 whole = None
             refuse_object_around_a_list(whole, content)
         return loads(line, content, number)
@@ -249,7 +223,9 @@ def loads(text: str, content: Content, first_line: int = 1) -> Any:
             cure="give JSON Lines (one object a line) or one JSON array of objects",
         ) from error
     except RecursionError as error:
-        raise _too_deep(f"{content}, line {first_line}") from error
+        raise too_deep(f"{content}, line {first_line}") from error
+    except ValueError as error:
+        raise long_number(f"{content}, line {first_line}" if first_line > 1 else str(content)) from error
 
 
 def _kind(value: Any) -> str:
