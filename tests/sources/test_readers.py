@@ -221,3 +221,12 @@ def test_an_object_around_the_list_of_rows_is_named(tmp_path: Path, indent: int 
 def test_an_unknown_reader_is_answered_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean 'jsonl'"):
         READERS.get("jsonl1")
+
+
+@pytest.mark.parametrize("head", ["--1", "²", "9" * 5000, ""])
+def test_what_is_no_number_of_a_word_stays_a_text(tmp_path: Path, head: str) -> None:
+    path = write(tmp_path / "a.conll", f"1\t나는\t{head}\n2\t간다\t-1\n\n")
+    (row,) = read("conll", path, columns=["index", "word", "head"])
+    assert isinstance(row, Row)
+    assert row.values["words"][0]["head"] == head
+    assert row.values["words"][1]["head"] == -1

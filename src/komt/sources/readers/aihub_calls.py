@@ -18,6 +18,7 @@ from komt.sources.readers import (
     short_hash,
 )
 from komt.sources.readers.json_objects import json_objects, texts
+from komt.sources.readers.row import whole_number
 
 CUSTOMER, AGENT = "고객", "상담사"
 # Exactly one of these holds what was said.
@@ -101,7 +102,8 @@ def _add(call: _Call, item: dict[str, Any], where: str) -> Rejected | None:
         "knowledge": " ".join(texts(item.get("지식베이스"))),
     }
     # Without a number the sentence stays where it stands.
-    place = int(number) if number.isdecimal() else len(call.sentences)
+    place = whole_number(number)
+    place = len(call.sentences) if place is None else place
     call.sentences.append((place, _TEXTS[filled[0]], said[filled[0]], noted))
     return None
 

@@ -20,6 +20,7 @@ from komt.sources.readers import (
     short_hash,
 )
 from komt.sources.readers.json_objects import json_objects, texts
+from komt.sources.readers.row import whole_number
 
 
 class Options(ReaderOptions):
@@ -96,7 +97,8 @@ def _text(item: dict[str, Any], key: str) -> str:
 def _count(given: Any, context: str) -> int:
     """The count of characters, which is given as a number or as a text (`1,234`)."""
     digits = str(given or "").replace(",", "").strip()
-    return int(digits) if digits.isdecimal() else len(context)
+    count = whole_number(digits)
+    return len(context) if count is None else count
 
 
 READER = Reader(Options, read)

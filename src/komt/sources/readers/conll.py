@@ -9,6 +9,7 @@ from komt.errors import DataError
 from komt.recipe import Words
 from komt.sources.readers import Reader, ReaderOptions, Rejected, Row, clean
 from komt.sources.readers.content import Content
+from komt.sources.readers.row import whole_number
 
 _NUMBERS = {"index", "head"}
 
@@ -134,7 +135,8 @@ def _token(options: Options) -> str:
 
 def _cell(name: str, cell: str) -> str | int:
     text = clean(cell)
-    return int(text) if name in _NUMBERS and text.lstrip("-").isdecimal() else str(text)
+    number = whole_number(text) if name in _NUMBERS else None
+    return str(text) if number is None else number
 
 
 def _lines(content: Content, options: Options) -> Iterator[Row | Rejected]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from komt.korean import nfc
 from komt.sources.readers import Rejected, Row, clean, row_or_rejected, short_hash
+from komt.sources.readers.row import whole_number
 
 Values = dict[str, Any]
 
@@ -169,5 +170,5 @@ def _number(answer: str, candidates: Sequence[str]) -> int:
     if answer in candidates:
         return candidates.index(answer) + 1
     mark = answer.rstrip("번.) ").strip()
-    number = _CIRCLED.get(mark, int(mark) if mark.isdecimal() else 0)
+    number = _CIRCLED.get(mark, whole_number(mark) or 0)
     return number if 0 < number <= len(candidates) else 0

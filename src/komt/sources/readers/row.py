@@ -8,6 +8,8 @@ from unicodedata import normalize
 
 from komt.korean import escape_surrogates, has_lone_surrogate
 
+_MOST_DIGITS = 18
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -45,3 +47,9 @@ def row_or_rejected(values: dict[str, Any], where: str) -> Row | Rejected:
     if has_lone_surrogate(values):
         return Rejected("broken_unicode", where, escape_surrogates(values))
     return Row(values, where)
+
+
+def whole_number(text: str) -> int | None:
+    """The number that a text is, as `3` or `-3`; None where it is none, or has more digits than any count."""
+    digits = text.removeprefix("-")
+    return int(text) if digits.isdecimal() and len(digits) <= _MOST_DIGITS else None
