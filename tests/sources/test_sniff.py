@@ -374,3 +374,15 @@ def test_real_files_lose_no_row(realdata: Path, path: str, reader: dict[str, Any
     assert sum(found.rows.values()) == rows
     assert found.rejected == {}
     assert reader is None or found.declaration["reader"] == reader
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("<!DOCTYPE html><html><body>로그인</body></html>", "a web page instead of the file"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "only a pointer to the file"),
+    ],
+)
+def test_what_stands_where_the_file_should_be_is_no_table(tmp_path: Path, text: str, what: str) -> None:
+    with pytest.raises(DataError, match=what):
+        sniff(write(tmp_path / "a.csv", text))

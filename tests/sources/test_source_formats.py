@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -290,6 +291,31 @@ def parquet(path: Path) -> Path:
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
     pyarrow.parquet.write_table(table.replace_schema_metadata(metadata), path)
     return path
+
+
+@pytest.mark.parametrize(
+    ("member", "cut", "what"),
+    [
+        ("sheet1.xml", 0.5, "the sheet cannot be read"),
+        ("workbook.xml", 0.5, "no Excel workbook"),
+        ("styles.xml", 0.1, "no Excel workbook"),
+        ("sheet1.xml", -1.0, "no sheet in the workbook"),
+    ],
+)
+def test_a_broken_workbook_is_told(tmp_path: Path, member: str, cut: float, what: str) -> None:
+    whole = workbook(
+        tmp_path / "whole.xlsx", {"하나": [["물음", "답"], *([f"물음 {n}", "답"] for n in range(50))]}
+    )
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(tmp_path / "a.xlsx", "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name.endswith(member):
+                data = data[: int(cut * len(data))]
+            if not (name.endswith(member) and cut < 0):
+                new.writestr(name, data)
+    with pytest.raises(DataError, match=what) as error:
+        read("xlsx", tmp_path / "a.xlsx")
+    assert "a.xlsx" in error.value.where
 
 
 def test_parquet_rows_have_names_for_classes_and_no_bytes(tmp_path: Path) -> None:

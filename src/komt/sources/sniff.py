@@ -183,14 +183,21 @@ def reader_of(content: Content) -> tuple[dict[str, Any], list[str]]:
     """
     if content.path.is_dir() and not content.opener:
         return {"format": "hub"}, []
+    from komt.sources.download import refuse_stand_in
+
     with content.named(), closing(content.open()) as stream:
         head = stream.read(4096)
+    refuse_stand_in(head, content.label, str(content))
     if head.startswith(b"PAR1"):
         return {"format": "parquet"}, []
     if head.startswith(b"PK\x03\x04"):
         return {"format": "xlsx"}, []
     if head.startswith(b"\xd0\xcf\x11\xe0"):
-        raise DataError("an old Excel file (.xls)", where=str(content), cure="save it as .xlsx or as CSV")
+        raise DataError(
+            "an old Excel file (.xls), or one with a password",
+            where=str(content),
+            cure="save it as .xlsx without a password, or as CSV",
+        )
     encoding = content.encoding()
     if not encoding:
         content.text()  # raises, with the byte
@@ -218,7 +225,7 @@ def _json_reader(content: Content) -> tuple[dict[str, Any], list[str]]:
     first = next((line for line in content.lines() if line.strip()), "")
     try:
         json.loads(first)
-    except (RecursionError, json.JSONDecodeError):
+    except (RecursionError, ValueError):
         return {"format": "json"}, ["one object: one row"]
     return {"format": "jsonl"}, []
 
@@ -227,13 +234,14 @@ def _list_in(content: Content) -> str:
     """Where the list of objects stands in a file that is one object; "" where it is no such file."""
     import ijson
 
-    from komt.sources.readers.jsonl import utf8
+    from komt.sources.readers.json_stream import utf8
 
     path: list[str] = []
     with closing(content.open()) as stream:
         try:
             # Not ijson.parse, whose paths fill the memory where a file is nested a hundred thousand deep.
-            for event, value in ijson.basic_parse(utf8(stream, content.encoding()), use_float=True):
+            data = utf8(stream, content.encoding(), str(content))
+            for event, value in ijson.basic_parse(data, use_float=True):
                 if event == "start_map" and path and path[-1] == "[]":
                     return ".".join(path[:-1]).replace(".[]", "[]")
                 if event in {"start_map", "start_array"}:
@@ -244,7 +252,7 @@ def _list_in(content: Content) -> str:
                     path.pop()
                 if not 0 < len(path) < _DEEPEST:
                     return ""
-        except (ijson.JSONError, UnicodeDecodeError):
+        except (ijson.JSONError, ValueError):
             return ""  # the reading proper says where
     return ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date, datetime, time
@@ -13,6 +14,9 @@ from pydantic import Field
 from komt.errors import DataError
 from komt.sources.readers import Reader, ReaderOptions, Rejected, Row, clean
 from komt.sources.readers.content import Content
+
+# What openpyxl raises for broken archives and broken XML (a SyntaxError).
+_BROKEN = (BadZipFile, zlib.error, EOFError, SyntaxError, LookupError, ValueError, TypeError, AttributeError)
 
 
 class Options(ReaderOptions):
@@ -43,32 +47,44 @@ def read(content: Content, options: Options) -> Iterator[Row | Rejected]:
     with closing(content.seekable()) as stream:
         try:
             book = load_workbook(stream, read_only=True, data_only=True)
-        except (BadZipFile, KeyError, InvalidFileException) as error:
+        except (*_BROKEN, InvalidFileException) as error:
             raise DataError(
                 f"no Excel workbook (.xlsx): {error}",
                 where=str(content),
                 cure="an old .xls must be saved as .xlsx, or as CSV",
             ) from error
         with closing(book):
-            names = book.sheetnames if options.sheet == "*" else [options.sheet or book.sheetnames[0]]
-            if not set(names) <= set(book.sheetnames):
+            names = book.sheetnames if options.sheet == "*" else [options.sheet] * bool(options.sheet)
+            names = names or book.sheetnames[:1]
+            if not names or not set(names) <= set(book.sheetnames):
                 raise DataError(
-                    f"no sheet '{options.sheet}'",
+                    f"no sheet '{options.sheet}'"
+                    if options.sheet not in {"", "*"}
+                    else "no sheet in the workbook",
                     where=str(content),
-                    cure=f"the sheets are: {', '.join(book.sheetnames)}",
+                    cure=f"the sheets are: {', '.join(book.sheetnames) or 'none'}",
                 )
             for name in names:
                 label = f"{content.label}/{name}" if options.sheet == "*" else content.label
                 yield from _sheet(book[name], label, f"{content}, sheet {name}", options)
 
 
-def _sheet(sheet: Any, label: str, place: str, options: Options) -> Iterator[Row]:
+def _cells(sheet: Any, place: str) -> Iterator[list[str]]:
     # What a file says of its own size is often wrong.
     sheet.reset_dimensions()
+    try:
+        for values in sheet.iter_rows(values_only=True):
+            yield [_text(value) for value in values]
+    except _BROKEN as error:
+        raise DataError(
+            f"the sheet cannot be read: {error}", where=place, cure="open it in Excel and save it again"
+        ) from error
+
+
+def _sheet(sheet: Any, label: str, place: str, options: Options) -> Iterator[Row]:
     columns = list(options.columns)
     header, count = options.header, 0
-    for number, values in enumerate(sheet.iter_rows(values_only=True), start=1):
-        cells = [_text(value) for value in values]
+    for number, cells in enumerate(_cells(sheet, place), start=1):
         if number <= options.skip or not any(cells):
             continue
         if header:
