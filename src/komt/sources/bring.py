@@ -19,10 +19,11 @@ from typing import Any, Literal
 
 from komt.errors import DataError, UsageError
 from komt.files import data_root
-from komt.sources.fetch import Onlooker, alone, not_writable, refuse_read_only
+from komt.sources.fetch import Onlooker
 from komt.sources.read import read_rows
 from komt.sources.readers import Rejected
 from komt.sources.source import Source, SourceFile, place
+from komt.sources.writing import alone, not_writable, refuse_read_only
 
 State = Literal["imported", "added to", "replaced", "present"]
 

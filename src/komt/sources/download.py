@@ -241,7 +241,7 @@ def _total(answer: httpx2.Response, start: int) -> int:
     if found := re.match(r"bytes \d+-\d+/(\d+)", answer.headers.get("content-range", "")):
         return int(found[1])
     length = answer.headers.get("content-length", "")
-    return start + int(length) if length.isdigit() else 0
+    return start + int(length) if length.isdecimal() else 0
 
 
 def _checked(job: Download, wrong: str) -> str:
@@ -290,7 +290,9 @@ def _refuse(job: Download, answer: httpx2.Response) -> None:
     status, url = answer.status_code, str(answer.url)
     after = answer.headers.get("retry-after", "")
     if status in _AGAIN or (status == 403 and after):  # GitHub's limit on requests is a 403 with a time
-        raise _Again(f"the server answered with HTTP status {status}", float(after) if after.isdigit() else 0)
+        raise _Again(
+            f"the server answered with HTTP status {status}", float(after) if after.isdecimal() else 0
+        )
     words = job.refused(status, url)
     general = {
         401: ("the server wants a login for this file", "log in there and download it"),
