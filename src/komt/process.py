@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from komt.errors import KomtError
 
@@ -23,15 +26,16 @@ def guarded(work: Callable[[], int]) -> int:
     # Read when torch is first imported, so set here.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        status = work()
+        with _terminable():
+            status = work()
         sys.stdout.flush()
         return status
     except KomtError as error:
         print(f"komt: {error}", file=sys.stderr)
         return error.exit_status
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("\nkomt: interrupted; finished stages are kept, nothing is half-written", file=sys.stderr)
-        return 1
+        return 128 + signal.SIGTERM if isinstance(error, _Terminated) else 1
     except BrokenPipeError:
         # The reader of a pipe (head, less) has gone: not a failure, and nothing more can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -44,6 +48,31 @@ def guarded(work: Callable[[], int]) -> int:
             raise
         print(f"komt: {_FULL_DISK}", file=sys.stderr)
         return 1
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: the work ends as it does on Ctrl-C."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM lets the work clean up behind itself; a second one ends the program at once.
+
+    Work that has a handler of its own (training, serving) sets it meanwhile.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def _explain_os_error(error: OSError) -> str:

@@ -35,6 +35,11 @@ def process_of(_: int) -> int:
     return os.getpid()
 
 
+def interrupted(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGINT)
+    return number
+
+
 @dataclass(frozen=True)
 class Killing:
     """Kills the process it is called in, so many times, but never the process of the test."""
@@ -140,6 +145,12 @@ def test_items_are_read_a_few_at_a_time() -> None:
     assert next(results) == 0
     assert len(taken) <= 6
     results.close()  # type: ignore[attr-defined]
+    engine.close()
+
+
+def test_ctrl_c_is_the_first_process_to_hear() -> None:
+    engine = Processes(2)
+    assert list(engine.map(interrupted, range(4))) == [0, 1, 2, 3]
     engine.close()
 
 

@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import pickle
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -125,6 +126,8 @@ def _begin_worker() -> None:
     """Each process is one worker, without threads in the way of the others; it ends with its parent."""
     import pyarrow as pa
 
+    # Ctrl-C reaches every process of a terminal: the first one stops the others, between two parts.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(_ONE_THREAD)
     collecting_seldom().__enter__()
     pa.set_cpu_count(1)
