@@ -70,6 +70,20 @@ def test_a_quarter_of_the_examples_is_instruction_first(name: str) -> None:
     assert kinds.count("passage_first") >= len(kinds) / 2
 
 
+@pytest.mark.parametrize("start", [{}, {"a_start": ""}, {"a_start": "abc"}, {"a_start": "9" * 5000}])
+def test_evidence_without_a_place_is_looked_for_in_the_passage(start: dict[str, str]) -> None:
+    task = make_task("부산은?\n{{ context }}\n부산은?", evidence="a")
+    example = render(task, {"id": "1", "context": "항구 도시는 부산이다.", "a": "부산", **start}, 0)
+    at = example.evidence
+    assert at is not None
+    assert (at.start, at.end) == (12, 14)
+
+
+def test_evidence_that_the_passage_does_not_hold_is_none() -> None:
+    task = make_task("부산은?\n{{ context }}\n부산은?", evidence="a")
+    assert render(task, {"id": "1", "context": "바다가 있다.", "a": "부산"}, 0).evidence is None
+
+
 @pytest.mark.parametrize("name", ["sample.qa", "sample.question"])
 def test_the_evidence_is_located_in_the_message(name: str) -> None:
     for example in examples(name):

@@ -12,6 +12,7 @@ import yaml
 from komt.errors import DataError, did_you_mean
 from komt.example import Evidence, Example, Message
 from komt.sources import Source, share_of
+from komt.sources.readers.row import whole_number
 from komt.tasks.jinja import always_shown, fields_of, fill, names_in, shows_options
 from komt.tasks.task import Task, Template
 
@@ -276,7 +277,10 @@ def _evidence(task: Task, row: Row, prompt: str) -> Evidence | None:
     span, at = str(row.get(task.evidence, "")) if task.evidence else "", _passage_at(task, row, prompt)
     if not span or at < 0:
         return None
-    start = at + int(row[f"{task.evidence}_start"])
+    given = whole_number(str(row.get(f"{task.evidence}_start", "")))
+    # Rows of one's own may not say where: then the first place it stands at.
+    end = at + len(str(row[task.passage]))
+    start = prompt.find(span, at, end) if given is None else at + given
     return Evidence(0, start, start + len(span)) if prompt[start : start + len(span)] == span else None
 
 

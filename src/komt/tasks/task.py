@@ -73,7 +73,8 @@ class Task(Part):
         family: the kind of work, such as extractive_qa.
         group: field with the passage's id, which examples over one passage share, or "".
         passage: field with the passage, which `{{ preface }}` opens.
-        evidence: field with the answer's span in the passage (`FIELD_start` says where), or "".
+        evidence: field with the answer's span in the passage, or ""; `FIELD_start` says where, else the first
+            place counts.
         input: fields that make up what is asked: rows are compared by them (duplicates, contamination).
         label: field with the right choice; choices: the labels, or label -> the word shown for it.
         skip: labels whose rows are left out.
