@@ -346,3 +346,20 @@ def test_a_redivided_evaluation_set_has_no_value_on_both_sides(name: str, realda
     field = source.resplit_by
     assert not {row[field] for row in train} & {row[field] for row in test}
     assert 0.15 < len(test) / (len(train) + len(test)) < 0.35
+
+
+@pytest.mark.realdata
+def test_the_same_english_line_falls_on_one_side_in_north_and_south(realdata: Path) -> None:
+    sides = {
+        name: {
+            split: {
+                row["en"]
+                for row in read_rows(load_source(name), split, resplit=True)
+                if isinstance(row, dict)
+            }
+            for split in ("train", RESPLIT)
+        }
+        for name in ("parallel-news", "parallel-north")
+    }
+    assert len(sides["parallel-north"][RESPLIT]) == 254
+    assert sides["parallel-north"] == sides["parallel-news"]

@@ -203,6 +203,19 @@ def test_what_is_redivided_is_read_once_and_the_other_splits_as_they_are() -> No
     assert len(sides) == 81
 
 
+def test_a_source_is_redivided_like_another_with_the_same_values() -> None:
+    put("dev.csv", "q\n" + "".join(f"글 {n}\n" for n in range(80)))
+    files = [{"path": f"{split}.csv", "split": split} for split in ("train", "dev")]
+    made = source({"format": "csv"}, *files, resplit_by="q")
+    other = made.model_copy(update={"name": "other", "folder": made.folder or made.name})
+    like = other.model_copy(update={"resplit_like": made.name})
+
+    def held(source: Source) -> list[str]:
+        return [row["q"] for row in read_rows(source, RESPLIT, resplit=True) if isinstance(row, dict)]
+
+    assert held(like) == held(made) != held(other)
+
+
 # Own sources
 
 

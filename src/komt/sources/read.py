@@ -155,7 +155,8 @@ def _identified(row: Row, seen: dict[str, int]) -> dict[str, Any]:
 
 
 def _side(source: Source, values: dict[str, Any]) -> str:
-    held = share_of([_RESPLIT_SALT, source.name, values.get(source.resplit_by)]) < _RESPLIT_SHARE
+    name = source.resplit_like or source.name
+    held = share_of([_RESPLIT_SALT, name, values.get(source.resplit_by)]) < _RESPLIT_SHARE
     return RESPLIT if held else "train"
 
 

@@ -72,6 +72,7 @@ class Source(Part):
         bundled: the files come with komt.
         evaluation_only: never trained on, not even by redividing it.
         resplit_by: field whose values stay together when an evaluation set has to be redivided.
+        resplit_like: another source, with the same values in that field: they fall on the same side in both.
         reader: the format, and its options.
         hold_out: share of the rows that is kept for evaluation where there is no official split, by a hash
             of their content.
@@ -95,6 +96,7 @@ class Source(Part):
     bundled: bool = False
     evaluation_only: bool = False
     resplit_by: str = ""
+    resplit_like: str = ""
     reader: dict[str, Any]
     files: Annotated[tuple[SourceFile, ...], Field(min_length=1)]
     hold_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
