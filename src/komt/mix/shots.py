@@ -45,7 +45,7 @@ def with_shots(
     wanted = 1 + int(chance.random() * part.shots)
     room = part.tokens - sum(len(message.content) for message in example.messages)
     shots: list[Example] = []
-    for _ in range(4 * wanted):
+    for _ in range(4 * min(wanted, _SHOTS_KEPT)):
         shot = pool[int(chance.random() * len(pool))]
         characters = sum(len(message.content) for message in shot.messages)
         shown = [*shots, example]
