@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from komt.cli import main
+from komt.files import data_root
 from komt.mix import read_examples, read_manifest
 from komt.recipe import load_recipe
 from komt.sources import SOURCES
@@ -82,6 +83,22 @@ def test_an_unknown_name_is_wrong_usage(capsys: Captured, words: tuple[str, ...]
     status, _, err = run(capsys, *words)
     assert status == 2
     assert "did you mean 'korquad" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("import", "aihub-97", "none"), "no such file or folder: none"),
+        (("fetch", "aihub-97"), "'aihub-97' (AI Hub"),
+    ],
+)
+def test_a_failed_fetch_or_import_says_one_thing_and_leaves_nothing(
+    capsys: Captured, words: tuple[str, ...], what: str
+) -> None:
+    status, out, err = run(capsys, "sources", *words)
+    assert (status, out) == (1, "")
+    assert err.startswith(f"komt: {what}")
+    assert not (data_root() / "aihub-97").exists()
 
 
 def test_tasks_are_listed_with_what_programs_read(capsys: Captured) -> None:

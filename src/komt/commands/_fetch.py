@@ -86,7 +86,9 @@ def _shown() -> Iterator[Any]:
         Speed(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bars:
+    console = Console(file=sys.stderr)
+    # Where nobody watches, bars would be blank lines.
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
 
         def begin(path: str) -> Watch:
             bar = bars.add_task(path.rpartition("/")[2], total=None)

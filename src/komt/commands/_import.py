@@ -86,7 +86,9 @@ def _shown() -> Iterator[Any]:
 
     done = TaskProgressColumn(text_format_no_percentage="{task.completed:,.0f}")
     columns = (TextColumn("{task.description}"), BarColumn(), done, TimeElapsedColumn())
-    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bars:
+    console = Console(file=sys.stderr)
+    # Where nobody watches, bars would be blank lines.
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
 
         def begin(title: str) -> Watch:
             bar = bars.add_task(title, total=None)

@@ -158,6 +158,7 @@ def _room(folder: Path, onlooker: Onlooker) -> Iterator[Path]:
         try:
             refuse_read_only(folder / ".import")
             folder.mkdir(parents=True, exist_ok=True)
+            stack.callback(_remove_empty, folder)  # nothing is left of an import that failed
             waiting = "another komt imports the same source; waiting until it has finished"
             stack.enter_context(alone(folder, lambda: onlooker.tell(waiting)))
             for left in folder.glob(".import-*"):  # by an import that was killed
@@ -175,6 +176,11 @@ def _room(folder: Path, onlooker: Onlooker) -> Iterator[Path]:
                 where=str(folder),
                 cure="free some space, or point KOMT_DATA or KOMT_HOME to another disk",
             ) from error
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def need_space(room: Path, bytes_: int) -> None:
