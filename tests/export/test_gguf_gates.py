@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from converted import converted, copy_of
+from converted import configure, converted, copy_of
 
 from komt.export.gguf_file import read_gguf
-from komt.export.gguf_gates import full_gates, gguf_gates
+from komt.export.gguf_gates import _window_gates, full_gates, gguf_gates
 from komt.export.gguf_measure import Probes, against, put_weights
 from komt.export.measure import load_exported, load_exported_tokenizer, text_logits
 from komt.export.quantise import quantise
@@ -57,6 +57,7 @@ def test_another_template_fails(tmp_path):
     assert failed(gguf_gates(folder, [file])) == [
         "GGUF F16: chat template, text equal",
         "GGUF F16: chat template, ids equal",
+        "GGUF F16: ids of decomposed jamo (NFD)",
     ]
 
 
@@ -71,6 +72,18 @@ def test_another_end_token_fails(tmp_path):
     file.write_bytes(data.replace(name, name[:-5] + b"<eoz>"))
     gates = gguf_gates(folder, [file])
     assert "GGUF F16: llama.cpp stops at the template's end token" in failed(gates)
+
+
+def test_a_window_that_llama_cpp_does_not_know_is_told_or_fails(tmp_path):
+    folder = tiny_model_folder(tmp_path / "model", "mistral")
+    configure(folder, sliding_window=1024)
+    told = _window_gates(folder, 513)
+    assert [gate.allowed for gate in told] == ["reported"]
+    assert "1,024 tokens" in told[0].measured
+    configure(folder, sliding_window=256)
+    assert failed(_window_gates(folder, 513)) == ["GGUF: sliding window"]
+    configure(folder, sliding_window=None)
+    assert _window_gates(folder, 513) == []
 
 
 def test_limits_of_the_full_forms():

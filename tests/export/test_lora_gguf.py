@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from converted import as_in_llama_cpp
 
 from komt.errors import ModelError
 from komt.export.gguf_convert import convert
@@ -25,7 +26,9 @@ from komt.models.load import load_model, load_tokenizer
     ],
 )
 def test_base_and_adapter_answer_as_in_transformers(tmp_path, base, adapted, family, settings):
-    place = adapted(base(family), **settings)
+    bare = base(family)
+    as_in_llama_cpp(bare.folder)
+    place = adapted(bare, **settings)
     model, tokenizer = load_model(place, 32), load_tokenizer(place)
     file = convert_lora(place.adapter, place.folder, tmp_path / lora_name("작은"))
     assert file.name == "작은-lora-F16.gguf"
@@ -33,13 +36,13 @@ def test_base_and_adapter_answer_as_in_transformers(tmp_path, base, adapted, fam
     full = convert(place.folder, tmp_path / "base-F16.gguf")
     ids = reference_ids(tokenizer, 64)
     with llama_cpp.start(full, adapters={"작은": file}, context=512, threads=1) as server:
-        chosen, bare = likeliest(server, ids), likeliest(server, ids, "")
+        chosen, unadapted = likeliest(server, ids), likeliest(server, ids, "")
     with model.disable_adapter():
         without = text_logits(model, ids).argmax(-1)
     wanted = text_logits(model, ids).argmax(-1)
     assert (wanted != without).sum() > 5  # the adapter does change something
     assert (torch.tensor(chosen) == wanted).sum() >= 63
-    assert (torch.tensor(bare) == without).sum() >= 63
+    assert (torch.tensor(unadapted) == without).sum() >= 63
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Modelfiles for Ollama: their Go template against the model's own chat template."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,8 @@ def test_a_template_without_system_turns_is_expressed_without():
 def test_a_modelfile_beside_each_file(tmp_path):
     tokenizer = tokenizer_with(KOMT_TEMPLATE)
     tokenizer.save_pretrained(tmp_path / "merged")
+    config = {"model_type": "mistral", "sliding_window": 2048, "max_position_embeddings": 4096}
+    (tmp_path / "merged" / "config.json").write_text(json.dumps(config))
     files = [tiny_gguf(tmp_path / f"작은-{form}.gguf") for form in ("Q4_K_M", "F16")]
     written = write_modelfiles(
         tmp_path / "merged", files, licence="CC0, https://creativecommons.org", system='"존댓말"로 답하세요.'
@@ -134,7 +137,7 @@ def test_a_modelfile_beside_each_file(tmp_path):
     lines = written[0].read_text(encoding="utf-8").splitlines()
     assert "FROM ./작은-Q4_K_M.gguf" in lines
     assert "FROM ./작은-F16.gguf" in written[1].read_text(encoding="utf-8").splitlines()
-    assert "PARAMETER num_ctx 4096" in lines
+    assert "PARAMETER num_ctx 2048" in lines  # llama.cpp does not know the window
     assert 'SYSTEM """"존댓말"로 답하세요."""' in lines
     assert 'LICENSE "CC0, https://creativecommons.org"' in lines
     # The tiny file says that nobody puts a BOS before a text: the template must.
