@@ -13,7 +13,7 @@ import torch
 
 from komt.example import Message
 from komt.mix import Manifest, TaskCounts
-from komt.models.load import load_model, load_tokenizer, save_adapter
+from komt.models.load import load_model, load_tokenizer, save_adapter, save_full
 from komt.models.place import Place
 from komt.models.resolve import resolve
 from komt.pack.encode import prompt_ids
@@ -128,9 +128,14 @@ def run_folder(tmp_path: Path, adapted: Callable[..., Place]) -> MakeRun:
         scores: list[dict[str, Any]] | None = None,
         resplit: tuple[str, ...] = (),
         overrides: tuple[str, ...] = (),
+        full: bool = False,
     ) -> Path:
         run = tmp_path / "runs" / "tiny"
-        adapted(place, run / "train" / "adapter", target_modules=["q_proj", "v_proj"])
+        if full:
+            save_full(load_model(place, 32), load_tokenizer(place), place, run / "train" / "model")
+            overrides = (*overrides, "train.method=full")
+        else:
+            adapted(place, run / "train" / "adapter", target_modules=["q_proj", "v_proj"])
         recipe = load_recipe("sample", ["name=tiny", f"model.name={place.folder}", *overrides])
         (run / "recipe.yaml").write_text(recipe.as_yaml(), encoding="utf-8")
         counts = {

@@ -99,6 +99,7 @@ def test_recipe_training_and_scores_are_told(base: Make, run_folder: MakeRun, tm
     assert "- sample.qa: 답 80개 가운데 79개가 끝 토큰으로 끝났습니다." in body
     assert "- sample.qa: 79 of 80 answers ended by the end token." in body
     assert "| merge in fp32: largest difference | 2e-5 | at most 1e-3 |" in body
+    assert body.count("```yaml") == 1
     inside = yaml.safe_load(body.split("```yaml\n")[1].split("```")[0])
     assert (inside["name"], inside["model"]["name"]) == ("tiny", "base")
 

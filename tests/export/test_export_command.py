@@ -40,6 +40,51 @@ def test_a_run_of_each_family_is_exported_with_every_gate_passed(
     assert written == told["gates"]["merged"]
 
 
+def test_a_fully_tuned_run_is_exported_whole(
+    base: Make, run_folder: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = run_folder(base("gemma3"), full=True), tmp_path / "out"
+    assert main(["export", str(run), "--format", "adapter"]) == 2
+    assert "has no adapter: all its weights were trained" in capsys.readouterr().err
+    assert main(["export", str(run), "--format", "merged", "--dtype", "fp32", "--out", str(out)]) == 0
+    trained = run / "train" / "model" / "model.safetensors"
+    assert (out / "model.safetensors").read_bytes() == trained.read_bytes()
+    text = (out / "README.md").read_text(encoding="utf-8")
+    assert "| 방법 | 전체 미세조정 |" in text
+    assert "lora" not in text.partition("---\n\n#")[0]
+
+
+def test_what_training_in_4_bits_changed_stands_in_the_table(
+    base: Make, run_folder: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_folder(base(), overrides=("model.bits=4",))
+    words = ["export", str(run), "--format", "merged", "--dtype", "fp32", "--json"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    gates = {gate["name"]: gate for gate in json.loads(capsys.readouterr().out)["gates"]["merged"]}
+    found = gates["perplexity on the base in 4 bits it was trained on, against the full one"]
+    assert " against " in found["measured"]
+    assert found["allowed"] == "reported"
+    text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "| bits of the base's weights | 4 |" in text
+
+
+def test_gguf_files_come_with_modelfile_adapter_and_card(
+    ending: Place, run_folder: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("xllamacpp")
+    out = tmp_path / "out"
+    words = ["export", str(run_folder(ending)), "--format", "gguf", "--quant", "f16,q8_0", "--json"]
+    assert main([*words, "--out", str(out)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {file["name"] for file in told["files"]} == {
+        *("tiny-F16.gguf", "tiny-Q8_0.gguf", "tiny-lora-F16.gguf", "Modelfile", "Modelfile.Q8_0"),
+        *("README.md", "gates.json", "komt.json"),
+    }
+    names = [gate["name"] for gate in told["gates"]["gguf"]]
+    assert "adapter on the base in F16: same likeliest token through llama.cpp" in " ".join(names)
+    assert "library_name: gguf" in (out / "README.md").read_text(encoding="utf-8")
+
+
 def test_komt_knows_an_exported_model_again(base: Make, run_folder: MakeRun, tmp_path: Path) -> None:
     run, out = run_folder(base()), tmp_path / "out"
     assert main(["export", str(run), "--format", "merged", "--dtype", "fp32", "--out", str(out)]) == 0
@@ -47,6 +92,9 @@ def test_komt_knows_an_exported_model_again(base: Make, run_folder: MakeRun, tmp
     assert main(["export", str(out), "--format", "merged", "--dtype", "fp32", "--out", str(again)]) == 0
     assert (again / "model.safetensors").read_bytes() == (out / "model.safetensors").read_bytes()
     assert resolve(str(out)).kind == "base"
+    text = (again / "README.md").read_text(encoding="utf-8")
+    assert "`base`에 한국어 지시 데이터를 학습시킨 모델입니다." in text
+    assert "There is no record of the training data beside this model" in text
 
 
 def test_without_out_a_run_keeps_its_exports(
@@ -55,7 +103,7 @@ def test_without_out_a_run_keeps_its_exports(
     run = run_folder(base())
     assert main(["export", str(run), "--format", "adapter"]) == 0
     shown = capsys.readouterr().out
-    assert "adapter on the base in fp32: same likeliest token" in shown
+    assert "adapter: files of weights equal" in shown
     assert "adapter_model.safetensors" in shown
     assert (run / "export" / "adapter" / "adapter_model.safetensors").is_file()
     assert main(["export", str(run), "--format", "adapter"]) == 2
@@ -117,7 +165,8 @@ def test_weights_that_bf16_cannot_hold_fail_the_export_and_leave_nothing(
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".out*"))
     assert main(words) == 0
-    assert "weights in bf16, therefore not taken" in capsys.readouterr().out
+    gates = json.loads((tmp_path / "out" / "gates.json").read_text())
+    assert gates[-2]["name"] == "weights in bf16, therefore not taken"
     assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "float32"
 
 

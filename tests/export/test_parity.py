@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,7 +12,14 @@ import torch
 from komt.export.answers import PROMPTS
 from komt.export.gates import Gate
 from komt.export.merge import fold, load_unmerged, merge
-from komt.export.parity import Reference, merge_gates, quantised_training_gate, reference_of, stored_gates
+from komt.export.parity import (
+    Reference,
+    base_gate,
+    merge_gates,
+    quantised_training_gate,
+    reference_of,
+    stored_gates,
+)
 from komt.models.load import load_tokenizer
 from komt.models.place import Place
 
@@ -98,6 +106,24 @@ def test_what_training_in_4_bits_changed_is_reported(ending: Place, adapted: Mak
     narrow, full = gate.measured.split(" (")[0].split(" against ")
     assert float(full) > 1
     assert narrow != full
+
+
+def test_another_base_than_that_of_the_training_fails(base: Make, adapted: Make) -> None:
+    place = adapted(base())
+    assert base_gate(place).passed
+    assert place.adapter is not None
+    path = place.adapter / "komt.json"
+    for told, passed in (("f" * 64, False), ("", True)):
+        path.write_text(json.dumps({"base_revision": told}))
+        gate = base_gate(place)
+        assert (gate.passed, gate.allowed) == (passed, "as then" if told else "reported")
+    newer = replace(place, commit="a" * 40)
+    path.write_text(json.dumps({"base_revision": "b" * 40}))
+    assert (
+        base_gate(newer).measured
+        == f"another commit of the hub: {'a' * 12}; the adapter was trained on {'b' * 12}"
+    )
+    assert base_gate(newer).passed
 
 
 def test_the_reference_is_full_precision_base_and_adapter(base: Make, adapted: Make) -> None:

@@ -63,7 +63,9 @@ class _Answers(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         known = self.headers.get("Authorization") == f"Bearer {TOKEN}"
-        assert self.path == "/api/whoami-v2"
+        if self.path != "/api/whoami-v2":
+            self._send({"error": "no such repository"}, 404)
+            return
         self._send(
             {"name": "tester", "type": "user", "orgs": []} if known else {"error": "who?"},
             200 if known else 401,

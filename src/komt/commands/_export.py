@@ -160,17 +160,24 @@ def _check_formats(asked: Wishes, place: Place) -> None:
 
 def _tell(asked: Wishes, work: Work, out: Path, terms: list[Term]) -> int:
     """Show files and gates; push, if that is asked."""
-    from komt.export.gates import show_gates
     from komt.export.push import files_of, upload
 
-    files = files_of(out)
-    address = ""
+    files, address = files_of(out), ""
+    if not asked.as_json:
+        _show(asked, work, out, files, terms)
     if asked.push and not asked.dry_run:
         with status(f"sending {len(files)} files to {asked.push}"):
             address = upload(out, asked.push)
     if asked.as_json:
         print(json.dumps(_as_json(asked, work, out, files, terms, address), ensure_ascii=False, indent=1))
-        return 0
+    elif address:
+        print(f"sent: {address} (a new repository is private: its settings page opens it)")
+    return 0
+
+
+def _show(asked: Wishes, work: Work, out: Path, files: list[tuple[str, int]], terms: list[Term]) -> None:
+    from komt.export.gates import show_gates
+
     for form, gates in work.gates.items():
         if len(work.gates) > 1:
             print(f"{form}:")
@@ -182,10 +189,7 @@ def _tell(asked: Wishes, work: Work, out: Path, terms: list[Term]) -> int:
         print(f"dry run: these files would go to {asked.push}; nothing was sent")
         for term in terms:
             print(f"before they do, --acknowledge-terms must answer for {term.source}: {term.reason}")
-    if address:
-        print(f"sent: {address} (private: open it on its settings page)")
     sys.stdout.flush()
-    return 0
 
 
 def _as_json(

@@ -82,13 +82,16 @@ def sources_of(run: Run | None) -> list[SourceFacts]:
 
 
 def _where(source: Source) -> tuple[str, str, str]:
-    """Citation, address and hub id of a source of the catalogue."""
+    """Citation (unless its title says as much), address and hub id of a source of the catalogue."""
+    citation = source.citation
+    if citation.rstrip(".").casefold() in source.title.casefold():
+        citation = ""
     hub = str(source.reader.get("dataset", "")) if source.reader.get("format") == "hub" else ""
     if hub:
-        return source.citation, f"https://huggingface.co/datasets/{hub}", hub
+        return citation, f"https://huggingface.co/datasets/{hub}", hub
     if source.login:
-        return source.citation, source.login, ""
-    return source.citation, f"https://github.com/{source.repository}" if source.repository else "", ""
+        return citation, source.login, ""
+    return citation, f"https://github.com/{source.repository}" if source.repository else "", ""
 
 
 def name_of(place: Place, run: Run | None) -> str:
@@ -211,6 +214,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
         autoescape=False,
     )
     environment.filters["josa"] = josa

@@ -15,7 +15,14 @@ from komt.export.gates import REPORTED, Gate, check_gates, reported, show_gates,
 from komt.export.identity import about, base_of
 from komt.export.leaks import leak_gate
 from komt.export.merge import SHARD_SIZE, Dtype, fold, load_unmerged, save_merged, write_notices
-from komt.export.parity import Reference, merge_gates, quantised_training_gate, reference_of, stored_gates
+from komt.export.parity import (
+    Reference,
+    base_gate,
+    merge_gates,
+    quantised_training_gate,
+    reference_of,
+    stored_gates,
+)
 from komt.export.run_facts import Run
 from komt.files import write_json
 from komt.models.adapt import make_readable
@@ -79,7 +86,8 @@ def write_form(work: Work, form: Form, folder: Path) -> None:
         ModelError: a gate failed; the table of all of them was printed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    gates = {"merged": _merged, "adapter": _adapter, "gguf": _gguf}[form](work, folder)
+    gates = [base_gate(work.place)] if work.place.adapter is not None else []
+    gates += {"merged": _merged, "adapter": _adapter, "gguf": _gguf}[form](work, folder)
     _card(work, form, folder, gates)
     gates.append(leak_gate(work.place, folder))
     _card(work, form, folder, gates)

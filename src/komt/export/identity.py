@@ -79,13 +79,14 @@ def _licences() -> dict[str, dict[str, Any]]:
 
 def is_tuned(place: Place) -> bool:
     """Whether a model was trained from another by komt, or is an adapter."""
-    return place.adapter is not None or bool(_told(place.folder).get("base"))
+    told = _told(place.folder)
+    return place.adapter is not None or bool(told.get("tuned") or told.get("base"))
 
 
 def base_of(place: Place) -> Base:
     """The base of a tuned model; of any other, the model itself."""
     told = _told(place.folder) if place.adapter is None else {}
-    named = str(told.get("base") or place.base or place.folder)
+    named = str(told.get("base") or told.get("base_name") or place.base or place.folder)
     revision = str(told.get("base_revision") or place.base_revision)
     if named in CATALOG:
         entry = CATALOG.get(named)
@@ -100,13 +101,13 @@ def notice_of(place: Place) -> str:
     return base_of(place).licence.notice
 
 
-def about(place: Place) -> dict[str, str]:
-    """What an exported folder's komt.json says; a base that has a name outside this machine is named."""
-    base = base_of(place)
+def about(place: Place) -> dict[str, Any]:
+    """What an exported folder's komt.json says: `base` where others can find it by that, else `base_name`."""
+    base, tuned = base_of(place), is_tuned(place)
     public = base.name in CATALOG or bool(base.hub)
-    told = {"base": base.name} if is_tuned(place) and public else {}
     return {
-        **told,
+        "tuned": tuned,
+        **({"base" if public else "base_name": base.name} if tuned else {}),
         "base_revision": base.revision,
         "licence": base.licence.name,
         "komt": __version__,

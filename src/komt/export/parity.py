@@ -19,6 +19,7 @@ from komt.export.measure import (
     text_logits,
 )
 from komt.export.text import KOREAN_TEXT, reference_ids
+from komt.models.check import read_json
 from komt.models.load import load_model, load_tokenizer
 from komt.models.place import Place
 from komt.models.template import end_token_id
@@ -27,6 +28,7 @@ from komt.pack.encode import prompt_ids
 LOGIT_DIFFERENCE = 1e-3
 TOP_TOKEN = 0.99
 MARGIN = 0.1
+_COMMIT_DIGITS = 40
 _CONVERSATIONS = (
     (Message("user", "고양이는 왜 물을 싫어하나요?"),),
     (Message("user", "  다음을 요약하세요.\n\n가을비가 그치자 바람이 차가워졌다.\n"),),
@@ -76,6 +78,25 @@ def reference_of(model: Any, tokenizer: Any, data: Path | None) -> Reference:
 def _within_context(model: Any, ids: list[int]) -> list[int]:
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None) or len(ids)
     return ids[: context + 1]
+
+
+def base_gate(place: Place) -> Gate:
+    """The base that lies here is the one the adapter was trained on, as its komt.json tells.
+
+    A newer commit of the same hub repository is told and not failed: its weights may be the same.
+    """
+    name, told = "base: the one of the training", ""
+    if place.adapter is not None and (place.adapter / "komt.json").is_file():
+        told = str(read_json(place.adapter / "komt.json").get("base_revision", ""))
+    if not told:
+        return reported(name, "unknown: no komt.json beside the adapter tells its revision")
+    here = place.base_revision
+    if told == here:
+        return Gate(name, True, f"{here[:12]}, as then", "as then")
+    measured = f"{here[:12]}; the adapter was trained on {told[:12]}"
+    if len(told) == len(here) == _COMMIT_DIGITS:
+        return reported(name, f"another commit of the hub: {measured}")
+    return Gate(name, False, measured, "as then")
 
 
 def merge_gates(reference: Reference, merged: Any) -> list[Gate]:
