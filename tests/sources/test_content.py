@@ -167,3 +167,11 @@ def test_memory_stays_flat_on_a_big_array(tmp_path: Path, monkeypatch: pytest.Mo
         tracemalloc.stop()
     assert rows == 2000
     assert peak < 6_000_000
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_text_that_is_not_in_the_declared_encoding_is_told(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.csv").write_text("글,답\n가,나\n다,라\n")
+    with pytest.raises(DataError, match=f"not {encoding} text") as error:
+        list(Content(tmp_path / "a.csv").lines(encoding))
+    assert "a.csv, byte 0" in error.value.where

@@ -146,7 +146,7 @@ class Content:
                     yield from text
             except LookupError as error:
                 raise undecodable(b"", codec, str(self)) from error
-            except UnicodeDecodeError as error:
+            except UnicodeError as error:  # of UTF-16 without its mark it is no UnicodeDecodeError
                 raise self.undecodable(codec) from error
 
     def undecodable(self, codec: str) -> DataError:
@@ -158,7 +158,9 @@ class Content:
                 kept = len(decoder.getstate()[0])
                 try:
                     decoder.decode(chunk)
-                except UnicodeDecodeError as error:
+                except UnicodeError as error:
+                    if not isinstance(error, UnicodeDecodeError):
+                        return undecodable(chunk[:1], codec, str(self))
                     at = place - kept + error.start
                     return undecodable(error.object[error.start : error.start + 1], codec, str(self), at)
                 place += len(chunk)

@@ -102,7 +102,7 @@ def _one_after_the_other(content: Content, encoding: str) -> Iterator[tuple[str,
                 yield f"{content.label}, item {number}", item
         except ijson.JSONError as error:
             raise broken(error, f"{content}, in or after item {number}") from error
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             raise content.undecodable(encoding) from error
         except ValueError as error:
             raise long_number(f"{content}, in or after item {number}") from error

@@ -124,7 +124,7 @@ def streamed(content: Content, encoding: str, prefix: str, name: str = "item {}"
                 number += 1
         except ijson.JSONError as error:
             raise broken(error, f"{content}, {name.format(number)}") from error
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             raise content.undecodable(codec) from error
         except ValueError as error:
             raise long_number(f"{content}, {name.format(number)}") from error
