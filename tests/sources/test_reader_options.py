@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from komt.errors import DataError
-from komt.sources.readers import READERS, Row
+from komt.sources.readers import READERS, ReaderOptions, Row
 
 
 def read(path: Path, format: str = "csv", **options: Any) -> list[dict[str, Any]]:
@@ -43,3 +44,8 @@ def test_line_ends_inside_values_are_line_feeds(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"a": "하나\\r\\n둘\\r셋\\r\\n", "b": ["넷\\r\\n다섯"]}\n{"a": "하나", "b": []}\n')
     assert read(path, "jsonl") == [{"a": "하나\n둘\n셋", "b": ["넷\n다섯"]}, {"a": "하나", "b": []}]
+
+
+def test_a_text_is_not_split_at_nothing() -> None:
+    with pytest.raises(ValidationError, match="at least 1 character"):
+        ReaderOptions(split={"a": ""})

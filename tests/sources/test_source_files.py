@@ -216,6 +216,18 @@ def test_a_source_is_redivided_like_another_with_the_same_values() -> None:
     assert held(like) == held(made) != held(other)
 
 
+@pytest.mark.parametrize("key", ["resplit_by", "hold_out_by"])
+def test_a_field_to_divide_by_that_no_row_has_is_an_error(key: str) -> None:
+    put("dev.csv", "글\n하나\n둘\n")
+    put("train.csv", "글\n하나\n둘\n")
+    own = key == "hold_out_by"
+    files = [{"path": "train.csv", "split": "train"}] if own else [{"path": "dev.csv", "split": "dev"}]
+    made = source({"format": "csv"}, *files, **{key: "긑", **({"hold_out": 0.5} if own else {})})
+    with pytest.raises(DataError, match="divided by a field '긑' that a row does not have") as error:
+        list(read_rows(made, "train", resplit=True))
+    assert error.value.cure == "the fields are: 글"
+
+
 # Own sources
 
 

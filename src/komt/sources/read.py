@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from komt.errors import DataError
+from komt.errors import DataError, did_you_mean
 from komt.files import digest_of
 from komt.sources.readers import Rejected, Row, archive
 from komt.sources.readers.content import Content
@@ -64,8 +64,19 @@ def _sided(source: Source, divided: bool) -> Iterator[tuple[str, dict[str, Any] 
     for file in _files(source, divided_split(source) if divided else "train"):
         for item in _read_file(source, file):
             values = item.values if isinstance(item, Row) else item.row
+            if isinstance(item, Row):
+                _refuse_unknown(source, source.resplit_by if divided else source.hold_out_by, values)
             side = _side(source, values) if divided else _own_side(source, values, held)
             yield side, _identified(item, seen.setdefault(side, {})) if isinstance(item, Row) else item
+
+
+def _refuse_unknown(source: Source, field: str, values: dict[str, Any]) -> None:
+    if field and field not in values:
+        raise DataError(
+            f"'{source.name}' is divided by a field '{field}' that a row does not have"
+            f"{did_you_mean(field, values)}",
+            cure=f"the fields are: {', '.join(values)}",
+        )
 
 
 def _files(source: Source, split: str) -> list[SourceFile]:

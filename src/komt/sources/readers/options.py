@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import html
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
@@ -39,7 +39,7 @@ class ReaderOptions(Part):
     unescape: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     decimals: dict[str, int] = Field(default_factory=dict)
-    split: dict[str, str] = Field(default_factory=dict)
+    split: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
     labels: dict[str, dict[str, str]] = Field(default_factory=dict)
     group: str = ""
     required: tuple[str, ...] = ()
