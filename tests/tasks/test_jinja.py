@@ -79,3 +79,18 @@ def test_a_prompt_without_a_column_is_known() -> None:
     assert reads_a_row("{% for k, v in row.items() %}{{ v }}{% endfor %}")
     assert reads_a_row("{{ 질문 }}")
     assert not reads_a_row("한 줄 쓰세요. {{ choices | join(', ') }}")
+
+
+@pytest.mark.parametrize(
+    "text", ["{{ 글 * 100000000 }}", "{{ 1000000000 * 글 }}", "{{ 9 ** 9999999 }}", "{{ [1] * 10000000 }}"]
+)
+def test_a_product_that_would_fill_the_memory_is_refused(text: str) -> None:
+    with pytest.raises(DataError, match="too large"):
+        fill(text, {"글": "가나다"}, "here")
+
+
+def test_products_and_powers_of_small_things_are_made() -> None:
+    assert (
+        fill("{{ 글 * 2 }} {{ 3 * 4 }} {{ 2 ** 10 }} {{ 0.5 * 3 }}", {"글": "가"}, "here")
+        == "가가 12 1024 1.5"
+    )

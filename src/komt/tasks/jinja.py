@@ -14,6 +14,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from komt.errors import DataError, KomtError, did_you_mean
 from komt.korean import josa
 
+_MOST_CHARACTERS = 1_000_000
+
 
 class _NoTextError(Exception):
     """A template prints a value that is no text: Python's own notation of it would be trained on."""
@@ -40,7 +42,25 @@ def _join(context: Any, value: Any, d: str = "", attribute: str | int | None = N
     return str(do_join(context, items, d, attribute))
 
 
-ENVIRONMENT = ImmutableSandboxedEnvironment(
+class _Environment(ImmutableSandboxedEnvironment):
+    """The sandbox, in which no product fills the memory."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        """The product or power of two values.
+
+        Raises:
+            OverflowError: it would be longer than any text of a task.
+        """
+        sizes = [len(side) if hasattr(side, "__len__") else abs(side) for side in (left, right)]
+        repeats = any(hasattr(side, "__len__") for side in (left, right))
+        if (repeats and sizes[0] * sizes[1] > _MOST_CHARACTERS) or (operator == "**" and max(sizes) > 1000):
+            raise OverflowError(f"the result of '{operator}' would be too large")
+        return super().call_binop(context, operator, left, right)
+
+
+ENVIRONMENT = _Environment(
     undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, finalize=_printable
 )
 ENVIRONMENT.filters["josa"] = josa
