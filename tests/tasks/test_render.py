@@ -79,6 +79,12 @@ def test_evidence_without_a_place_is_looked_for_in_the_passage(start: dict[str, 
     assert (at.start, at.end) == (12, 14)
 
 
+def test_a_reference_that_is_a_text_is_one_answer() -> None:
+    task = make_task(references="others")
+    example = render(task, {"id": "1", "q": "수도는?", "a": "서울", "others": "서울특별시"}, 0)
+    assert example.references == ("서울", "서울특별시")
+
+
 def test_evidence_that_the_passage_does_not_hold_is_none() -> None:
     task = make_task("부산은?\n{{ context }}\n부산은?", evidence="a")
     assert render(task, {"id": "1", "context": "바다가 있다.", "a": "부산"}, 0).evidence is None

@@ -94,6 +94,8 @@ def _references(task: Task, row: Row, answer: str) -> tuple[str, ...]:
     others = row.get(task.references, ()) if task.references else ()
     if not others:
         return (answer,)
+    if isinstance(others, str):  # a table has one answer in its cell; `split` makes a list of several
+        others = [others]
     return tuple(dict.fromkeys([answer, *filter(None, map(str.strip, map(str, others)))]))
 
 
