@@ -1,0 +1,64 @@
+"""What a person names, and the engine that comes of it."""
+
+import pytest
+import torch
+
+from komt.errors import UsageError
+from komt.example import Message
+from komt.models.adapt import attach_lora, save_adapter
+from komt.models.load import load_model, load_tokenizer
+from komt.models.resolve import resolve
+from komt.recipe import LoraPart
+from komt.serve.engine import Request, Settings
+from komt.serve.loading import load_engine
+from komt.serve.transformers_engine import TransformersEngine
+from komt.testing import tiny_model_folder
+
+ASK = (Message("user", "고양이는 왜 물을 싫어하나요?"),)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A model, and a run that trained an adapter on it."""
+    root = tmp_path_factory.mktemp("models")
+    base = tiny_model_folder(root / "base", "llama")
+    place = resolve(str(base))
+    tuned = attach_lora(load_model(place, 32), LoraPart(r=4, alpha=256, dropout=0.0), 0)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in tuned.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0, 0.5)
+    save_adapter(tuned, load_tokenizer(place), place, root / "run" / "train" / "adapter")
+    return base, root / "run"
+
+
+def first_token(engine, adapter) -> list[float]:
+    settings = Settings(temperature=0, max_new_tokens=1)
+    request = Request(tuple(engine.prompt_ids(ASK)), settings, logprobs=3, adapter=adapter)
+    [told] = [one for piece in engine.submit(request) for one in piece.logprobs]
+    return [value for *_, value in told.top]
+
+
+def test_adapters_by_name_stand_beside_a_models_own(folders):
+    base, run = folders
+    plain, tuned = load_engine(str(base), 32), load_engine(str(run), 32)
+    both = load_engine(str(base), 32, adapters={"내것": str(run)}, slots=2)
+    assert isinstance(both, TransformersEngine)
+    assert both.adapters == ("내것",)
+    assert first_token(both, "내것") == pytest.approx(first_token(tuned, None), abs=1e-5)
+    assert first_token(both, None) == pytest.approx(first_token(plain, None), abs=1e-5)
+    assert first_token(tuned, "") == pytest.approx(first_token(plain, None), abs=1e-5)
+    assert first_token(tuned, None) != pytest.approx(first_token(plain, None), abs=1e-2)
+    for engine in (plain, tuned, both):
+        engine.close()
+
+
+def test_what_is_no_engine_or_no_adapter_is_said(folders, tmp_path):
+    base, _ = folders
+    with pytest.raises(UsageError, match="no engine 'vllm2'"):
+        load_engine(str(base), engine="vllm2")
+    with pytest.raises(UsageError, match="is no adapter"):
+        load_engine(str(base), adapters={"a": str(tmp_path)})
+    with pytest.raises(UsageError, match="no model 'nothing'"):
+        load_engine("nothing")
