@@ -136,9 +136,11 @@ def _names(model: str, adapters: Mapping[str, str], opening: Opening) -> dict[st
 def _over_llama_cpp(
     engine: LlamaCppEngine, names: Mapping[str, str | None], slots: int, opening: Opening
 ) -> PassThrough:
+    from komt.serve.llama_cpp_engine import OWN_ADAPTER
+
     server = engine.server
     # Without an adapter of its own the model is the bare base, whatever llama.cpp would have by default.
-    own = None if "default" in server.adapters and "" in names.values() else ""
+    own = OWN_ADAPTER if OWN_ADAPTER in server.adapters else ""
     lora = {name: server.lora(own if adapter is None else adapter) for name, adapter in names.items()}
     return PassThrough(
         "llama.cpp",
