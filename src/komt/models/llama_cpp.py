@@ -50,7 +50,8 @@ class LlamaServer:
             base_url=self.address,
             headers={"Authorization": f"Bearer {key}"},
             timeout=httpx2.Timeout(None, connect=10),
-            limits=httpx2.Limits(max_connections=None),
+            # It closes a connection after a stream: none is used twice.
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
             trust_env=False,  # no proxy between a process and itself
         )
         held = [server]
