@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -60,7 +60,7 @@ class Answer:
         }
 
 
-async def write(api: Api, ask: Ask, stop: asyncio.Event) -> AsyncIterator[Answer]:
+async def write(api: Api, ask: Ask, stop: asyncio.Event) -> AsyncGenerator[Answer, None]:
     """The answer, again and again while it grows, at most 25 times a second; the last one has `ended`.
 
     Nothing is raised for a fault of the API: the last answer carries it, with the text that had come.
@@ -117,7 +117,7 @@ def _grown(answer: Answer, item: Part | Exception | None, seconds: float, halted
     )
 
 
-async def write_all(api: Api, asks: Sequence[Ask], stop: asyncio.Event) -> AsyncIterator[list[Answer]]:
+async def write_all(api: Api, asks: Sequence[Ask], stop: asyncio.Event) -> AsyncGenerator[list[Answer], None]:
     """Several answers at once, all of them each time one has grown."""
     answers = [Answer() for _ in asks]
     grown: asyncio.Queue[int] = asyncio.Queue()

@@ -273,7 +273,7 @@ def _text_of(value: Any) -> str:
 
 def _request_settings(kept: dict[str, Any]) -> dict[str, float | int]:
     """Settings under the API's names; those that do nothing are left out, as not every server knows them."""
-    settings = {name: kept[name] for name in ("temperature", "top_p") if name in kept}
+    settings: dict[str, float | int] = {name: kept[name] for name in ("temperature", "top_p") if name in kept}
     settings |= {name: int(kept[name]) for name in ("max_tokens", "seed") if name in kept}
     if kept.get("penalty"):
         settings["frequency_penalty"] = kept["penalty"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -96,7 +96,7 @@ class Api:
         except (ValueError, KeyError, TypeError) as error:
             raise ApiFault("not_an_api", _short(response.text)) from error
 
-    async def stream(self, ask: Ask) -> AsyncIterator[Part]:
+    async def stream(self, ask: Ask) -> AsyncGenerator[Part, None]:
         """The answer in pieces. Closing the iterator closes the connection, by which the API frees its slot.
 
         Raises:
@@ -127,7 +127,7 @@ class Api:
         return httpx2.AsyncClient(timeout=timeout, headers=self._headers, trust_env=self._outside)
 
 
-async def _parts(response: httpx2.Response) -> AsyncIterator[Part]:
+async def _parts(response: httpx2.Response) -> AsyncGenerator[Part, None]:
     """The events of an answer up to [DONE]; one that ends before it, without a reason to end, was cut."""
     ended = False
     async for event in httpx2.EventSource(response):

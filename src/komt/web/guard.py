@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -99,7 +100,8 @@ class _Page:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         plain = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
-        body, start = bytearray(), {}
+        body = bytearray()
+        start: dict[str, Any] = {}
 
         async def collect(message: Message) -> None:
             if message["type"] == "http.response.start":

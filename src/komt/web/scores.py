@@ -149,7 +149,7 @@ def _axis(numbers: list[float]) -> tuple[float, float]:
 
 def _mark(name: str, row: Row, low: float, high: float) -> Mark:
     def place(value: Any) -> float:
-        return min(100.0, max(0.0, (value - low) / (high - low) * 100))
+        return min(100.0, max(0.0, float((value - low) / (high - low) * 100)))
 
     if not _is_number(row["value"]):
         return Mark(name, row, None, 0.0, 0.0)
