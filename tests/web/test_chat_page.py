@@ -164,6 +164,7 @@ def test_an_edited_answer_stands_as_it_was_edited(visit: Visit, tiny_api: TinyAp
     visit.page.locator("#chat textarea").last.fill("반가워요.")
     visit.page.get_by_role("button", name="제출").last.click()
     expect(answer(visit.page)).to_have_text("반가워요.")
+    expect(visit.page.locator("#counts")).to_contain_text("고친 답")
     ask(visit.page, "계속해 줘")
     assert tiny_api.heard(2) == ["안녕?", "계속해 줘"]
     assert tiny_api.asked[1]["messages"][1] == {"role": "assistant", "content": "반가워요."}

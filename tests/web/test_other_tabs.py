@@ -36,6 +36,9 @@ def visit(browser: Any, tiny_api: TinyApi, tmp_path: Path) -> Iterator[Visit]:
 
 
 def tab(visit: Visit, name: str) -> Any:
+    # The models are there when the page has asked the API for them.
+    if name == "비교":
+        expect(visit.page.get_by_label("모델", exact=True)).to_have_value("sample")
     visit.page.get_by_role("tab", name=name, exact=True).click()
     return visit.page
 

@@ -89,7 +89,7 @@ class ChatEvents:
             async for changes in self._answered(kept, talk, request):
                 yield changes
         else:
-            yield self._shown(talks.with_talk(kept, talk), settings=False)
+            yield self._shown(talks.with_talk(kept, talk), settings=False) | self._told("chat.edited")
 
     async def example(
         self,
