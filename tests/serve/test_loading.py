@@ -10,6 +10,7 @@ from komt.models.load import load_model, load_tokenizer
 from komt.models.resolve import resolve
 from komt.recipe import LoraPart
 from komt.serve.engine import Request, Settings
+from komt.serve.llama_cpp_engine import LlamaCppEngine
 from komt.serve.loading import load_engine
 from komt.serve.transformers_engine import TransformersEngine
 from komt.testing import tiny_model_folder
@@ -52,6 +53,29 @@ def test_adapters_by_name_stand_beside_a_models_own(folders):
     assert first_token(tuned, None) != pytest.approx(first_token(plain, None), abs=1e-2)
     for engine in (plain, tuned, both):
         engine.close()
+
+
+def test_llama_cpp_takes_a_folder_with_adapters_by_name(folders, tmp_path, monkeypatch):
+    base, run = folders
+    monkeypatch.setenv("KOMT_HOME", str(tmp_path))
+    engine = load_engine(str(base), engine="llama.cpp", adapters={"내것": str(run)}, context=256, slots=1)
+    assert isinstance(engine, LlamaCppEngine)
+    assert engine.adapters == ("내것",)
+    tuned, plain = load_engine(str(run), 32), load_engine(str(base), 32)
+    ids = engine.prompt_ids(ASK)
+    assert ids == tuned.prompt_ids(ASK)
+    drawn = {}
+    for name, here in (("내것", tuned), ("", plain)):
+        body = {"prompt": ids, "n_predict": 1, "temperature": 0, "return_tokens": True}
+        answer = engine.server.post("/completion", {**body, "lora": engine.server.lora(name)})
+        drawn[name] = answer["tokens"][:1]
+        # Its likeliest token is that of transformers, but for what 16 bits round away.
+        [[found]] = here.loglikelihood(ids, [drawn[name]])
+        assert found == pytest.approx(max(first_token(here, None)), abs=0.05)
+    assert drawn["내것"] != drawn[""]
+    assert engine.generate([ids], max_new_tokens=1)[0].ids == tuple(drawn[""])  # off unless asked for
+    for one in (engine, tuned, plain):
+        one.close()
 
 
 def test_what_is_no_engine_or_no_adapter_is_said(folders, tmp_path):
