@@ -93,6 +93,11 @@ def _is_full_disk(error: Exception) -> bool:
     return "os error 28" in text or "[Errno 28]" in text or "No space left on device" in text
 
 
+def collect_seldom() -> None:
+    """`collecting_seldom` for the rest of the process."""
+    gc.set_threshold(100_000, 50, 100)
+
+
 @contextmanager
 def collecting_seldom() -> Iterator[None]:
     """Look for cycles of objects less often: for work that makes many small objects and no cycles.
@@ -101,7 +106,7 @@ def collecting_seldom() -> Iterator[None]:
     rendering and encoding.
     """
     before = gc.get_threshold()
-    gc.set_threshold(100_000, 50, 100)
+    collect_seldom()
     try:
         yield
     finally:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -211,3 +212,15 @@ def test_one_piece_of_work_needs_no_other_process() -> None:
     assert isinstance(engine_named("local", 0, 1), InProcess)
     assert isinstance(engine_named("local", 1, 100), InProcess)
     assert isinstance(engine_named("local", 2, 1), Processes)
+
+
+def collector_thresholds(_: int) -> tuple[int, int, int]:
+    return gc.get_threshold()
+
+
+def test_workers_look_for_cycles_seldom_and_this_process_as_before() -> None:
+    before = gc.get_threshold()
+    engine = Processes(1)
+    assert list(engine.map(collector_thresholds, [1])) == [(100_000, 50, 100)]
+    engine.close()
+    assert gc.get_threshold() == before

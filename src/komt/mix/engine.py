@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from komt.errors import DataError, KomtError, need
 from komt.files import data_root, home
-from komt.process import collecting_seldom
+from komt.process import collect_seldom, collecting_seldom
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -129,7 +129,7 @@ def _begin_worker() -> None:
     # Ctrl-C reaches every process of a terminal: the first one stops the others, between two parts.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(_ONE_THREAD)
-    collecting_seldom().__enter__()
+    collect_seldom()
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -80,10 +80,7 @@ def _parts(step: Any) -> list[dict[str, Any]]:
     if step is None:
         return []
     state: dict[str, Any] = json.loads(step.__getstate__())
-    found: list[dict[str, Any]] = []
-    for part in state.get("normalizers") or state.get("pretokenizers") or [state]:
-        found.append(part)
-    return found
+    return list(state.get("normalizers") or state.get("pretokenizers") or [state])
 
 
 def _normalizer_is_local(backend: Any) -> bool:

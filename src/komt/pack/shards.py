@@ -190,7 +190,8 @@ def conversations(table: pa.Table) -> Sequence[Conversation]:
 
 def _listed(column: pa.Array | pa.ChunkedArray) -> list[Any]:
     """The values as Python's, several times faster than `to_pylist`; without nulls."""
-    return list(column.to_numpy(zero_copy_only=False).tolist())
+    values: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
+    return values
 
 
 def _packed(sequences: Sequence[TokenSequence], steps: Sequence[Step], *, share: bool) -> pa.Table:
