@@ -19,7 +19,7 @@ from komt.serve.adapters import Adapters
 from komt.serve.batching import BatchStream, Row, Scheduler
 from komt.serve.engine import Completion, Request, Settings
 from komt.serve.fair_lock import FairLock
-from komt.serve.likelihood import likelihoods
+from komt.serve.likelihood import Asked, Likelihood, likelihoods
 from komt.serve.lone_row import LoneRow
 from komt.serve.prefix_row import PrefixRow
 from komt.serve.text_pieces import text_of
@@ -192,11 +192,26 @@ class TransformersEngine:
         Raises:
             ModelError: `ids` is empty, or a continuation leads over the context.
         """
-        for continuation in continuations:
-            self._check_length(len(ids), len(continuation))
+        return [list(one.tokens) for one in self.loglikelihoods([(ids, continuations)])[0]]
+
+    def loglikelihoods(
+        self, asked: Sequence[Asked], *, on_done: Callable[[int], None] | None = None
+    ) -> list[list[Likelihood]]:
+        """As `loglikelihood`, of many prompts at a time; what any of them begin with is computed once.
+
+        Args:
+            asked: prompts, each of at least one token, with their continuations.
+            on_done: told the place of each prompt that is finished.
+
+        Raises:
+            ModelError: a prompt is empty, or a continuation leads over the context.
+        """
+        for ids, continuations in asked:
+            for continuation in continuations:
+                self._check_length(len(ids), len(continuation))
         with self._lock:
             self._adapters.use(self._adapters.key(None))
-            return likelihoods(self._model, ids, continuations, confined=self._confined)
+            return likelihoods(self._model, asked, confined=self._confined, on_done=on_done)
 
     def close(self) -> None:
         """End the streams that are open with an error, and the thread that computes them."""
