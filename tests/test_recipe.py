@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from pydantic import Field
 
 from komt.errors import UsageError
-from komt.recipe import SHIPPED, load_recipe, shipped_recipes
+from komt.recipe import SHIPPED, Part, TaskPart, load_recipe, parse_part, parse_recipe, shipped_recipes
 from komt.tasks import load_task, recipe_tasks
 
 
@@ -45,7 +47,7 @@ def test_overrides_are_yaml_and_reach_into_task_names() -> None:
     assert recipe.evaluate.limit is None
 
 
-@pytest.mark.parametrize("override", ["novalue", "=3", "name.x=1", "seed=[1"])
+@pytest.mark.parametrize("override", ["novalue", "=3", "name.x=1", "seed=[1", "seed=2020-13-45"])
 def test_a_wrong_override_is_a_usage_error(override: str) -> None:
     with pytest.raises(UsageError):
         load_recipe("sample", [override])
@@ -77,3 +79,52 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "r.yaml", f"name: r\ndata: {{files: [{file}, {file}]}}\n")
     with pytest.raises(UsageError, match="two tasks are called 'a'"):
         recipe_tasks(load_recipe(path))
+
+
+@pytest.mark.parametrize("what", ["hangul", "characters"])
+def test_bounds_that_no_row_could_pass_are_refused(what: str) -> None:
+    bounds = {f"min_{what}": 0.9 if what == "hangul" else 90, f"max_{what}": 0.5 if what == "hangul" else 50}
+    with pytest.raises(UsageError, match=f"data.quality: min_{what} is .*, but max_{what} is") as error:
+        parse_recipe({"name": "r", "data": {"quality": bounds}}, "r.yaml")
+    assert "a mistake in" in error.value.what
+    parse_recipe({"name": "r", "data": {"quality": {f"min_{what}": 1, f"max_{what}": 1}}}, "r.yaml")
+
+
+def test_both_crossed_bounds_are_told() -> None:
+    with pytest.raises(UsageError, match=r"min_hangul is 0\.9.*; min_characters is 60000, but max_char"):
+        parse_recipe(
+            {
+                "name": "r",
+                "data": {"quality": {"min_hangul": 0.9, "max_hangul": 0.1, "min_characters": 60_000}},
+            },
+            "r.yaml",
+        )
+
+
+def test_a_mistake_in_an_item_is_not_told_as_a_short_list_too() -> None:
+    class Listed(Part):
+        items: Annotated[tuple[TaskPart, ...], Field(min_length=1)]
+
+    with pytest.raises(UsageError) as error:
+        parse_part(Listed, {"items": [{"capp": 3}]}, "f.yaml", "the list")
+    assert error.value.what == "a mistake in the list:\n  - items.0.capp: unknown key; did you mean 'cap'?"
+    with pytest.raises(UsageError, match="items: tuple should have at least 1 item"):
+        parse_part(Listed, {"items": []}, "f.yaml", "the list")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: r\nname: s\n", r"line 2"),
+        ("seed: 2020-13-45\n", "month must be"),
+        ("? [a]\n: b\n", "a key is a list or a mapping"),
+        ("data: " + "[" * 3000, "nested too deeply"),
+        ("seed: !!timestamp abc\n", "not valid YAML"),
+        ("seed: !!python/object:os.system x\n", "could not determine a constructor"),
+        ("- a\n", "not a mapping"),
+    ],
+)
+def test_yaml_that_cannot_be_read_is_a_usage_error(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as error:
+        load_recipe(write(tmp_path / "r.yaml", text))
+    assert error.value.what.startswith("the recipe ")

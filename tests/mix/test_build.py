@@ -210,6 +210,25 @@ def test_korquad_is_built_without_an_article_in_both_parts(tmp_path: Path, reald
     assert sum(item.kind == "instruction_first" for item in train) >= 175
 
 
+@pytest.mark.realdata
+def test_the_korean_of_the_north_is_no_duplicate_of_the_souths(tmp_path: Path, realdata: Path) -> None:
+    """Both tell the same news; where they differ in spaces alone, the North's spelling is still the point."""
+    tasks = [
+        "parallel-news.en_ko",
+        "parallel-news.ko_en",
+        "parallel-north.en_north",
+        "parallel-north.north_en",
+    ]
+    manifest = build(recipe(tasks=tasks, resplit=True), tmp_path / "data")
+    assert balanced(manifest)
+    assert {name: manifest.tasks[name].read for name in tasks} == dict.fromkeys(tasks, 736)
+    for name in tasks:
+        alike = manifest.tasks[name].rejected.get("filter", {})
+        assert alike.get("duplicate", 0) + alike.get("near_duplicate", 0) < 10, name
+    north = manifest.tasks["parallel-north.en_north"]
+    assert north.examples > 700
+
+
 def test_a_test_set_that_is_divided_does_not_stand_against_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -152,3 +152,12 @@ def test_korquad_is_redivided_by_article(realdata: Path) -> None:
     titles = {part: {row["title"] for row in rows if isinstance(row, dict)} for part, rows in parts.items()}
     assert {part: len(rows) for part, rows in parts.items()} == {"train": 4528, RESPLIT: 1246}
     assert not titles["train"] & titles[RESPLIT]
+
+
+def test_a_key_given_twice_in_a_sources_file_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "mini.yaml"
+    path.write_text("name: mini\ntitle: a\ntitle: b\n", encoding="utf-8")
+    with pytest.raises(
+        UsageError, match="the source 'mini' is not valid YAML: the key 'title' is given twice"
+    ):
+        read_source_file(path)

@@ -11,10 +11,10 @@ from pydantic import Field, field_validator
 
 from komt.errors import DataError, UsageError, did_you_mean
 from komt.mix.filters import source_reason
-from komt.recipe import Part, Recipe, TaskPart, Words, parse_part
+from komt.recipe import Recipe, TaskPart
 from komt.registry import Registry
 from komt.sources import SOURCES, Source, present, redivided, train_missing
-from komt.sources.source import read_yaml
+from komt.strict import Part, Words, parse_part, read_yaml
 from komt.tasks import TASKS, Task, load_task, own_tasks
 
 MIXTURES_FOLDER = Path(__file__).parent / "mixtures"
@@ -48,7 +48,7 @@ class Mixture(Part):
 
 def read_mixture_file(path: Path) -> Mixture:
     """A mixture from its YAML file; the file's name is the mixture's name."""
-    values = {"name": path.stem, **read_yaml(path)}
+    values = {"name": path.stem, **read_yaml(path, f"the mixture '{path.stem}'")}
     return parse_part(Mixture, values, str(path), f"the mixture '{path.stem}'")
 
 

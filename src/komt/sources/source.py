@@ -6,14 +6,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from komt.errors import DataError, UsageError
-from komt.files import data_root, hash_of, read_text, sha256
-from komt.recipe import Part, Words, parse_part
+from komt.files import data_root, hash_of, sha256
 from komt.registry import Registry
 from komt.sources.readers import READERS, Reader
+from komt.strict import Part, Words, parse_part, read_yaml
 
 Split = Literal["train", "dev", "test"]
 CATALOG = Path(__file__).parent / "catalog"
@@ -161,7 +160,8 @@ def load_source(name: str) -> Source:
 
 def read_source_file(path: Path) -> Source:
     """A source from its YAML file; the file's name is the source's name."""
-    source = parse_part(Source, read_yaml(path), str(path), f"the source '{path.stem}'")
+    what = f"the source '{path.stem}'"
+    source = parse_part(Source, read_yaml(path, what), str(path), what)
     if source.name != path.stem:
         raise UsageError(
             f"the source calls itself '{source.name}'", where=str(path), cure=f"name: {path.stem}"
@@ -169,21 +169,6 @@ def read_source_file(path: Path) -> Source:
     for file in (None, *source.files):
         source.options(file)
     return source
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
-
-    Raises:
-        UsageError: broken YAML, with the line, or no mapping.
-    """
-    try:
-        values = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise UsageError(f"not valid YAML: {error}", where=str(path)) from error
-    if not isinstance(values, dict):
-        raise UsageError("not a mapping of keys to values", where=str(path))
-    return values
 
 
 SOURCES: Registry[Source] = Registry("source", "komt.sources")

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from komt.errors import UsageError
-from komt.recipe import Kind, Part, Words, parse_part
+from komt.recipe import Kind
 from komt.registry import Registry
 from komt.sources import RESPLIT, Source, load_source, redivided
-from komt.sources.source import read_yaml
+from komt.strict import Part, Words, parse_part, read_yaml
 
 CATALOG = Path(__file__).parent / "catalog"
 
@@ -190,7 +190,7 @@ def read_task_file(path: Path) -> Task:
 
 
 def _with_likes(path: Path, seen: tuple[str, ...] = ()) -> dict[str, Any]:
-    values = read_yaml(path)
+    values = read_yaml(path, f"the task '{path.stem}'")
     like = values.pop("like", "")
     if not like:
         return values
