@@ -112,5 +112,6 @@ def test_limits(new_engine):
     assert engine.loglikelihoods([]) == []
     with pytest.raises(ModelError, match="empty"):
         engine.loglikelihood([], [[5]])
+    assert len(engine.loglikelihood([5] * 4090, [[5] * 7])[0]) == 7
     with pytest.raises(ModelError, match="context"):
-        engine.loglikelihood([5] * 4090, [[5] * 7])
+        engine.loglikelihood([5] * 4090, [[5] * 8])

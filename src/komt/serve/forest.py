@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -73,8 +73,7 @@ def cuts(positions: Ints, start: int, stop: int, size: int) -> Iterator[tuple[in
 def _plan(config: Any, trie: Trie, nodes: Ints, start: int, stop: int, device: torch.device) -> Plan:
     """What each part of a run sees: the path to its first node, and itself.
 
-    Args:
-        nodes: of the cache's columns, ascending; the run's are the last ones.
+    `nodes` are those of the cache's columns, ascending; the run's are the last ones.
     """
     parts: list[Part] = []
     markers = None

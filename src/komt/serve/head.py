@@ -54,7 +54,7 @@ def _is_plain(causal: Any) -> bool:
 
 
 def logits_of(causal: Any, states: Tensor) -> Tensor:
-    """Logits of last hidden states, (R, vocabulary), by the model itself: it is handed them as its decoder's."""
+    """Logits of last hidden states, (R, vocabulary), by the model, which takes them for its decoder's."""
 
     def replace(module: Any, inputs: Any, output: Any) -> Any:
         output.last_hidden_state = states[None]

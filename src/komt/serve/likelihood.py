@@ -96,11 +96,12 @@ def likelihoods(
         left[done] -= sizes
         for place in done[left[done] == 0] if on_done else ():
             on_done(int(place))  # type: ignore[misc]
-    values_of, greedy_of = iter(found.tolist()), iter(greedy.tolist())
+    ends = np.cumsum([len(one) for _, continuations in asked for one in continuations])
+    spans = iter(zip([0, *ends[:-1].tolist()], ends.tolist(), strict=False))
     return [
         [
-            Likelihood(tuple(next(values_of) for _ in one), all([next(greedy_of) for _ in one]))
-            for one in continuations
+            Likelihood(tuple(found[start:end].tolist()), bool(greedy[start:end].all()))
+            for _, (start, end) in zip(continuations, spans, strict=False)
         ]
         for _, continuations in asked
     ]
@@ -167,10 +168,10 @@ def _gathered(runs: Iterator[Tensor], size: int) -> Iterator[Tensor]:
     for states in runs:
         held.append(states)
         if sum(map(len, held)) >= size:
-            *whole, rest = torch.cat(held).split(size)
-            if len(rest) == size:
-                whole, rest = [*whole, rest], rest[:0]
-            yield from whole
-            held = [rest]
+            joined = torch.cat(held)
+            whole = len(joined) // size * size
+            for start in range(0, whole, size):
+                yield joined[start : start + size]
+            held = [joined[whole:]]
     if sum(map(len, held)):
         yield torch.cat(held)

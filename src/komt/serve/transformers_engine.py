@@ -208,7 +208,8 @@ class TransformersEngine:
         """
         for ids, continuations in asked:
             for continuation in continuations:
-                self._check_length(len(ids), len(continuation))
+                # Nothing is asked from a continuation's last token, which so needs no place.
+                self._check_length(len(ids), max(len(continuation) - 1, 0))
         with self._lock:
             self._adapters.use(self._adapters.key(None))
             return likelihoods(self._model, asked, confined=self._confined, on_done=on_done)
