@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +43,17 @@ def bootstrap(
     Raises:
         ValueError: no examples.
     """
+    found = [statistic(weights) for weights in resamples(n, seed=seed, groups=groups)]
+    low, high = np.quantile(np.concatenate(found), (0.025, 0.975))
+    return Estimate(float(statistic(np.ones((1, n)))[0]), float(low), float(high), n)
+
+
+def resamples(n: int, *, seed: int = 0, groups: Sequence[str] | None = None) -> Iterator[Floats]:
+    """The 2,000 resamples of `bootstrap`, in blocks (R, n) of how often each example was drawn.
+
+    Raises:
+        ValueError: no examples.
+    """
     if n < 1:
         raise ValueError("no examples to draw from")
     group = np.arange(n)
@@ -51,14 +62,11 @@ def bootstrap(
     size = int(group.max()) + 1
     random = np.random.default_rng(seed)
     block = max(1, _BLOCK_ELEMENTS // n)
-    found = []
     for start in range(0, RESAMPLES, block):
         count = min(block, RESAMPLES - start)
         draws = random.integers(0, size, (count, size)) + np.arange(count)[:, None] * size
         weights = np.bincount(draws.ravel(), minlength=count * size).reshape(count, size)
-        found.append(statistic(weights[:, group].astype(np.float64)))
-    low, high = np.quantile(np.concatenate(found), (0.025, 0.975))
-    return Estimate(float(statistic(np.ones((1, n)))[0]), float(low), float(high), n)
+        yield weights[:, group].astype(np.float64)
 
 
 def paired_bootstrap(
