@@ -5,9 +5,9 @@
     alpha(questions, [scores of each judge, …])    # Krippendorff's alpha of several judges, gaps allowed
     vote_agreement(votes, judged)                  # judge against the votes of the page
 
-The first three take columns of equal length: a question's name and what each judge said of the same answer, None where a
-reply could not be read; such rows are left out. Coefficients are scikit-learn's and SciPy's (komt[eval]). A coefficient
-that is not defined (all say the same) has the value None.
+The first three take columns of equal length: a question's name and what each judge said of the same answer,
+None where a reply could not be read; such rows are left out. Coefficients are scikit-learn's and SciPy's
+(komt[eval]). A coefficient that is not defined (all say the same) has the value None.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class VerdictAgreement:
-    """Of two judges' verdicts on the same pairs: share of equal ones, and Cohen's kappa (0: chance, 1: always)."""
+    """Of two judges' verdicts on the same pairs: the share of equal ones, and Cohen's kappa (0 is chance)."""
 
     equal: Agreement
     kappa: Agreement
@@ -53,7 +53,8 @@ class ScoreAgreement:
     Attributes:
         spearman, kendall: rank correlations (Kendall's tau-b).
         kappa: Cohen's kappa with quadratic weights.
-        stricter: mean of the first judge's scores less the second's, in points: below 0 the first is stricter.
+        stricter: mean of the first judge's scores less the second's, in points: below 0 the first is
+            stricter.
     """
 
     spearman: Agreement
@@ -120,8 +121,8 @@ def score_agreement(
         return float(stats.kendalltau(a, b).statistic)
 
     def kappa(a: Floats, b: Floats) -> float:
-        # With squared distances Cohen's weighted kappa needs no list of labels: what is observed over what two
-        # independent judges with these scores would show. It takes scores of any step.
+        # With squared distances Cohen's weighted kappa needs no list of labels: what is observed over what
+        # two independent judges with these scores would show. It takes scores of any step.
         expected = a.var() + b.var() + (a.mean() - b.mean()) ** 2
         return float(1 - ((a - b) ** 2).mean() / expected)
 
@@ -138,12 +139,13 @@ def score_agreement(
 def alpha(questions: Sequence[str], ratings: Sequence[Sequence[float | None]], *, seed: int = 0) -> Agreement:
     """Krippendorff's alpha for scores (interval level): 1 is full agreement, 0 is that of chance.
 
-    The formula is that of Krippendorff (2011), "Computing Krippendorff's Alpha-Reliability". It is written out here
-    because the package that has it is under the GPL; tests compare the two.
+    The formula is that of Krippendorff (2011), "Computing Krippendorff's Alpha-Reliability". It is written
+    out here because the package that has it is under the GPL; tests compare the two.
 
     Args:
         questions: the question of each answer.
-        ratings: for each judge a score of each answer, or None. An answer with fewer than two scores says nothing.
+        ratings: for each judge a score of each answer, or None. An answer with fewer than two scores says
+            nothing.
         seed: of the resamples.
 
     Raises:
@@ -181,8 +183,8 @@ def vote_agreement(
 
     Args:
         votes: rows with `prompt`, `chosen`, `rejected`.
-        judged: prompt, answer, other answer, verdict: "a" where the first answer won. The answers may stand in
-            either order, the same pair several times: its verdicts are then averaged.
+        judged: prompt, answer, other answer, verdict: "a" where the first answer won. The answers may stand
+            in either order, the same pair several times: its verdicts are then averaged.
         seed: of the resamples.
     """
     found: dict[tuple[str, str, str], list[float]] = {}

@@ -4,11 +4,13 @@
     length_bias_of_scores([(question, model, characters, score), …])
     length_bias_of_verdicts([(question, model, other, characters, other_characters, verdict), …])
 
-Verdicts are "a" (the first-named model won), "b", "tie" or None, and always speak of the model, not of the place that
-its answer was shown in. Resamples draw whole questions. All return None where there is nothing to measure.
+Verdicts are "a" (the first-named model won), "b", "tie" or None, and always speak of the model, not of the
+place that its answer was shown in. Resamples draw whole questions. All return None where there is nothing
+to measure.
 
-A slope says what goes with length, not what length causes: a longer answer may hold more. Models' own levels are taken
-out, so that a strong model that writes much does not look like a bias, and so are the questions'.
+A slope says what goes with length, not what length causes: a longer answer may hold more. Models' own
+levels are taken out, so that a strong model that writes much does not look like a bias, and so are the
+questions'.
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ class PositionBias:
         value, low, high: share of the pairs whose verdict changes with the order, 0 to 1.
         n: pairs with a readable verdict in both orders.
         reversed: share of them where the other model wins; the rest of `value` are ties in one order only.
-        first: share of the verdicts for one model that went to the answer shown first; 0.5 is no bias, None where
-            all verdicts are ties.
+        first: share of the verdicts for one model that went to the answer shown first; 0.5 is no bias, None
+            where all verdicts are ties.
         unread: pairs without a readable verdict in one order or both.
     """
 
@@ -51,7 +53,8 @@ class LengthBias:
     """What goes with an answer that is twice as long.
 
     Attributes:
-        value, low, high: points of score, or share of wins (0.1: ten more wins in a hundred), for each doubling.
+        value, low, high: points of score, or share of wins (0.1: ten more wins in a hundred), for each
+            doubling.
         n: scores or verdicts.
         longer: of the verdicts for one model the share that the longer answer won; None for scores.
     """
@@ -87,7 +90,7 @@ def position_bias(
 def length_bias_of_scores(
     rows: Sequence[tuple[str, str, int, float | None]], *, seed: int = 0
 ) -> LengthBias | None:
-    """Slope of the score on the binary logarithm of length, within questions and models (two-way fixed effects).
+    """Slope of the score on log2 of the length, within questions and models (two-way fixed effects).
 
     Args:
         rows: question (with its turn, where there are several: `math-01/2`), model, length of the answer in
@@ -95,8 +98,8 @@ def length_bias_of_scores(
         seed: of the resamples.
 
     Returns:
-        None where lengths do not vary once questions' and models' own levels are taken out: with one model only
-        there is nothing to compare an answer's length with.
+        None where lengths do not vary once questions' and models' own levels are taken out: with one model
+        only there is nothing to compare an answer's length with.
     """
     read = [(question, model, length, score) for question, model, length, score in rows if score is not None]
     if not read:
@@ -110,7 +113,7 @@ def length_bias_of_scores(
 def length_bias_of_verdicts(
     rows: Sequence[tuple[str, str, str, int, int, str | None]], *, seed: int = 0
 ) -> LengthBias | None:
-    """Slope of a win (1, tie 0.5, loss 0) on the binary logarithm of the ratio of lengths, within two models.
+    """Slope of a win (1, tie 0.5, loss 0) on log2 of the ratio of lengths, within each two models.
 
     Args:
         rows: question, model, other, length of the model's answer in characters, of the other's, verdict.

@@ -1,7 +1,8 @@
-"""Strengths of models from pairwise verdicts (Bradley and Terry 1952), and the matrix of wins, with 95 % intervals.
+"""Strengths of models from pairwise verdicts (Bradley and Terry 1952), the matrix of wins, intervals.
 
-A *verdict* is `(question, model, other, verdict)`: "a" where `model` won, "b" where `other` did, "tie", or None for
-a reply that could not be read. Ask both orders and settle them first: `settle_orders("a", "b")` is a tie.
+A *verdict* is `(question, model, other, verdict)`: "a" where `model` won, "b" where `other` did, "tie", or
+None for a reply that could not be read. Ask both orders and settle them first: `settle_orders("a", "b")` is
+a tie.
 
     verdicts = [("math-01", "tuned", "base", "a"), ("math-02", "tuned", "base", "tie")]
     bradley_terry(verdicts)      # Strengths(rows=(Strength(model, value, low, high, n), …), unscored)
@@ -22,8 +23,8 @@ from komt.evaluate.intervals import Floats, resamples
 
 Verdict = tuple[str, str, str, str | None]
 
-# Weight of the prior Gamma(1 + PRIOR, PRIOR) on a model's strength, in wins: with none, a model that never lost would
-# be infinitely strong. The same as `alpha` of choix.mm_pairwise.
+# Weight of the prior Gamma(1 + PRIOR, PRIOR) on a model's strength, in wins: with none, a model that never
+# lost would be infinitely strong. The same as `alpha` of choix.mm_pairwise.
 PRIOR = 0.1
 _WINS = {"a": 1.0, "tie": 0.5, "b": 0.0}
 _ITERATIONS = 10_000

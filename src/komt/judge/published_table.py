@@ -30,8 +30,8 @@ class PublishedRow:
     Attributes:
         total: sum of the scores over the questions that were scored.
         average: score a question.
-        percentage: 100 × average / full marks. Equal to the published one, sum / (full × questions), where every
-            question was scored; the unscored count neither for nor against the model.
+        percentage: 100 × average / full marks. Equal to the published one, sum / (full × questions), where
+            every question was scored; the unscored count neither for nor against the model.
         n: questions scored; unscored: replies that could not be read.
     """
 

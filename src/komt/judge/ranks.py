@@ -3,10 +3,10 @@
     rank_groups({"base": marks, "tuned": marks, …})    # from scores (marks: see komt.judge.statistics)
     rank_groups_of_pairs(bradley_terry(verdicts))      # from pairwise verdicts
 
-All pairs are tested on the questions they share; Holm's correction keeps the chance of one wrong separation among all
-pairs at `level`. A model's rank is a range: `first` is one more than the models that are separably better, `last`
-leaves those behind it that are separably worse. `group` is for a table: a new group begins with the first model that is
-separable from the best of the group before.
+All pairs are tested on the questions they share; Holm's correction keeps the chance of one wrong separation
+among all pairs at `level`. A model's rank is a range: `first` is one more than the models that are
+separably better, `last` leaves those behind it that are separably worse. `group` is for a table: a new
+group begins with the first model that is separable from the best of the group before.
 """
 
 from __future__ import annotations
@@ -92,9 +92,9 @@ def holm(p: Sequence[float]) -> tuple[float, ...]:
 def bootstrap_p(differences: Floats, *, resamples: int = _FEWEST_RESAMPLES, seed: int = 0) -> Floats:
     """For each column of differences (n, k) the two-sided p of its mean being 0, as (k,).
 
-    The studentised bootstrap under the null hypothesis (Efron and Tibshirani 1993, ch. 16): how often a resample's
-    t about the mean found is as far out as the mean's own. Never less than 2^(1 − n), the p of n equal signs: few
-    questions prove little, however alike they are.
+    The studentised bootstrap under the null hypothesis (Efron and Tibshirani 1993, ch. 16): how often a
+    resample's t about the mean found is as far out as the mean's own. Never less than 2^(1 − n), the p of n
+    equal signs: few questions prove little, however alike they are.
     """
     n, k = differences.shape
     mean, error = differences.mean(0), _standard_error(differences.mean(0), (differences**2).mean(0), n)
@@ -128,10 +128,12 @@ def _standard_error(means: Floats, squares: Floats, n: int) -> Floats:
 def rank_groups(models: Mapping[str, Sequence[Mark]], *, level: float = LEVEL, seed: int = 0) -> Ranking:
     """The models by mean score, with the ranges of their ranks; models without any score are left out."""
     scores = {model: mean_score(marks, seed=seed) for model, marks in models.items()}
-    places = sorted(
-        ((name, s.value, s.low, s.high, s.n) for name, s in scores.items() if s.value is not None),
-        key=lambda place: -place[1],
-    )
+    places = [
+        (name, s.value, s.low, s.high, s.n)
+        for name, s in scores.items()
+        if s.value is not None and s.low is not None and s.high is not None
+    ]
+    places.sort(key=lambda place: -place[1])
     names = [name for name, *_ in places]
     differences = {
         pair: np.array(list(question_differences(models[pair[1]], models[pair[0]]).values()))
@@ -143,7 +145,7 @@ def rank_groups(models: Mapping[str, Sequence[Mark]], *, level: float = LEVEL, s
     found = [
         (pair, (e.value, e.low, e.high, e.n), p[pair]) for pair, e in zip(differences, intervals, strict=True)
     ]
-    return _ranking([(a, b, c or 0.0, d or 0.0, n) for a, b, c, d, n in places], found, level)
+    return _ranking(places, found, level)
 
 
 def _p_values(differences: Mapping[tuple[str, str], Floats], seed: int) -> dict[tuple[str, str], float]:

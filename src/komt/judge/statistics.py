@@ -1,15 +1,17 @@
-"""What judges' scores say: means, differences of two models, spread over repeated judging, with 95 % intervals.
+"""What judges' scores say: means, differences of two models, spread over repeated judging.
 
-A *mark* is what a judge gave once: `(question, turn, score)`, with None for a reply that could not be read. The
-same question and turn may come several times (repeated judging, several judges). A model's marks are a sequence:
+A *mark* is what a judge gave once: `(question, turn, score)`, with None for a reply that could not be read.
+The same question and turn may come several times (repeated judging, several judges). A model's marks are a
+sequence:
 
     marks = [("math-01", 0, 8.0), ("math-01", 1, 6.5), ("math-02", 0, None)]
     mean_score(marks)                   # MeanScore(value, low, high, n, unscored)
-    paired_difference(marks, others)    # Difference(value, low, high, n, left_out), on what both were scored on
+    paired_difference(marks, others)    # Difference(value, low, high, n, left_out)
     spread(marks)                       # Spread(value, low, high, n, …), or None where nothing was repeated
 
-Repeats of a turn are averaged, then the turns of a question: every question counts once. Resamples draw whole
-questions, since turns and repeats of one are easy or hard together. Unscored marks are counted, never taken as 0.
+Intervals are 95 %. Repeats of a turn are averaged, then the turns of a question: every question counts
+once. Resamples draw whole questions, since turns and repeats of one are easy or hard together. Unscored
+marks are counted, never taken as 0.
 """
 
 from __future__ import annotations
