@@ -134,7 +134,7 @@ def test_a_sentence_ends_at_its_full_stop_or_line(context: str, answer: str, sen
     [("쇼와_천황", "쇼와 천황"), ("김영하_(소설가)", "김영하"), ("바이오__크로니클즈", "바이오: 크로니클즈")],
 )
 def test_a_headword_is_written_as_people_write_it(title: str, headword: str) -> None:
-    row = {"id": "1", "title": title, "context": "글"}
+    row = {"id": "1", "title": title, "context": "글", "group": "g"}
     assert texts(render(load_task("korquad.title"), row, 0))[1] == headword
 
 

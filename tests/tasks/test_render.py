@@ -353,3 +353,25 @@ def test_a_task_derives_fields_of_a_row_in_order_and_chooses_phrasings_by_them()
     with pytest.raises(DataError, match="'types'") as caught:
         render(task, {"id": "3", "kinds": ["LC"]}, 0)
     assert "derived field asked" in caught.value.where
+
+
+@pytest.mark.parametrize("key", ["group", "passage", "evidence", "references", "when"])
+def test_a_named_field_that_the_rows_lack_is_told_as_soon_as_one_is_rendered(key: str) -> None:
+    task = make_task(**({} if key == "when" else {key: "grop"}))
+    if key == "when":
+        template = task.templates[0].model_copy(update={"when": {"grop": ("x",)}})
+        task = task.model_copy(update={"templates": (template,)})
+    row = {"id": "7", "q": "물음", "a": "답", "group": "g"}
+    with pytest.raises(DataError, match=f"`{key}` names a field 'grop' .* did you mean 'group'") as error:
+        render(task, row, 0)
+    assert error.value.where == "task t, row 7"
+    assert "the fields are: q, a, group" in error.value.cure
+
+
+def test_a_passage_first_phrasing_needs_the_passage_even_where_it_is_the_usual_one() -> None:
+    template = {"id": "one", "kind": "passage_first", "prompt": "{{ preface }}{{ q }}", "answer": "{{ a }}"}
+    task = make_task(templates=[template])
+    with pytest.raises(DataError, match=r"`passage` names a field 'context' .* did you mean 'contxt'"):
+        render(task, {"id": "7", "q": "물음", "a": "답", "contxt": "글"}, 0)
+    assert make_task().named_fields == {}
+    assert make_task(passage="").named_fields == {}

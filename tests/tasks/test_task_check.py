@@ -113,11 +113,13 @@ def test_a_mark_that_opens_the_data_and_labels_left_out_on_purpose_are_no_faults
     assert check_task(task, [{"id": label, "q": "ㄱ", "label": label} for label in "01"]) == []
 
 
-def test_an_input_field_that_rows_lack_is_found() -> None:
+@pytest.mark.parametrize("key", ["input", "group", "passage", "evidence", "references", "when"])
+def test_a_named_field_that_rows_lack_is_found(key: str) -> None:
     template = {"id": "one", "kind": "plain", "prompt": "{{ q }}", "answer": "{{ a }}"}
-    values = {"name": "t", "family": "f", "source": "sample", "metrics": ["f1"], "input": ["qq"]}
+    values: dict[str, Any] = {"name": "t", "family": "f", "source": "sample", "metrics": ["f1"]}
+    (template if key == "when" else values)[key] = ["qq"] if key == "input" else "qq"
     task = Task.model_validate({**values, "templates": [template]})
-    findings = check_task(task, [{"id": "1", "q": "물음", "a": "답"}])
+    findings = check_task(task, [{"id": "1", "q": "물음", "a": "답"}] * 3)
     assert [(item.template, item.what) for item in findings] == [
-        ("input", "`input` names a field 'qq' that the rows do not have; did you mean 'q'?")
+        ("fields", f"`{key}` names a field 'qq' that the rows do not have; did you mean 'q'?")
     ]

@@ -1,7 +1,8 @@
 """What is asked. ADD A TASK: one YAML in `catalog/`."""
 
+from komt.tasks.fields import input_text, with_derived
 from komt.tasks.own import add_folder_beside, load_task, own_tasks, recipe_tasks
-from komt.tasks.render import UnusableRow, choose_template, input_text, prefaces, render, with_derived
+from komt.tasks.render import UnusableRow, choose_template, prefaces, render
 from komt.tasks.shots import few_shot
 from komt.tasks.task import TASKS, Task, Template, read_task_file
 

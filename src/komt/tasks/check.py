@@ -12,8 +12,9 @@ from typing import Any
 from komt.errors import KomtError
 from komt.korean import PAIRS, josa
 from komt.sources import Rejected, present, read_rows
+from komt.tasks.fields import Row, check_named, input_text, with_derived
 from komt.tasks.jinja import fields_of
-from komt.tasks.render import Row, UnusableRow, input_text, render, with_derived
+from komt.tasks.render import UnusableRow, render
 from komt.tasks.task import Task, Template
 
 _BOTH_FORMS = re.compile(r"[가-힣]\([가-힣]\)|\((?:으|이)\)[가-힣]|[은이을]/[는가를]")
@@ -44,20 +45,21 @@ def check_task(task: Task, rows: Iterable[Row] | None = None) -> list[Finding]:
     periods, stray spaces, a prompt that shows its answer, fields that are missing or empty.
     """
     looked_at = list(islice(rows if rows is not None else _rows(task), _ROWS_LOOKED_AT))
-    asked = [_input_fault(task, row) for row in looked_at[:1]]
-    return [finding for finding in asked if finding] + [
+    unnamed = [finding for finding in (_named_fault(task, row) for row in looked_at[:1]) if finding]
+    return unnamed + [
         finding
         for template in task.templates
-        for finding in (*_static(task, template), *_rendered(task, template, looked_at))
+        for finding in (*_static(task, template), *_rendered(task, template, [] if unnamed else looked_at))
     ]
 
 
-def _input_fault(task: Task, row: Row) -> Finding | None:
-    """What is wrong with the fields that rows are compared by."""
+def _named_fault(task: Task, row: Row) -> Finding | None:
+    """What is wrong with the fields that the task names beside its templates."""
     try:
+        check_named(task, with_derived(task, row))
         input_text(task, row)
     except KomtError as error:
-        return Finding(task.name, "input", error.what, error.where)
+        return Finding(task.name, "fields", error.what, error.where)
     return None
 
 

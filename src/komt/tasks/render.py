@@ -9,14 +9,14 @@ from typing import Any
 
 import yaml
 
-from komt.errors import DataError, did_you_mean
+from komt.errors import DataError
 from komt.example import Evidence, Example, Message
 from komt.sources import Source, share_of
 from komt.sources.readers.row import whole_number
-from komt.tasks.jinja import always_shown, fields_of, fill, names_in, shows_options
+from komt.tasks.fields import Row, check_named, with_derived
+from komt.tasks.jinja import always_shown, fill, names_in, shows_options
 from komt.tasks.task import Task, Template
 
-Row = dict[str, Any]
 _MARKS = ("123456789", "ABCDEFGHI", "가나다라마바사아자")
 
 
@@ -58,9 +58,10 @@ def render(
 
     Raises:
         UnusableRow: an empty prompt field or answer, or a label that is none of the choices.
-        DataError: a template names a field that the row does not have.
+        DataError: the task or a template names a field that the row does not have.
     """
     row = with_derived(task, row)
+    check_named(task, row)
     template = template or choose_template(task, row, seed)
     where = f"task {task.name}, template {template.id}"
     choices, right = choices_of(task, row, seed, where)
@@ -86,7 +87,7 @@ def render(
         choices=tuple(choices),
         answer_index=choices.index(right) if choices else None,
         evidence=_evidence(task, row, prompt),
-        metadata=_metadata(task, source, row, prompt, marks),
+        metadata=_metadata(task, source, row, prompt, marks, choices),
     )
 
 
@@ -97,21 +98,6 @@ def _references(task: Task, row: Row, answer: str) -> tuple[str, ...]:
     if isinstance(others, str):  # a table has one answer in its cell; `split` makes a list of several
         others = [others]
     return tuple(dict.fromkeys([answer, *filter(None, map(str.strip, map(str, others)))]))
-
-
-def with_derived(task: Task, row: Row) -> Row:
-    """The row with the fields that the task derives from its others.
-
-    Raises:
-        DataError: the row lacks a field that is derived from.
-    """
-    if not task.derive:
-        return row
-    for name, text in task.derive.items():
-        if name not in row:
-            where = f"task {task.name}, derived field {name}"
-            row = {**row, name: fill(text, {"words": task.words, **row}, where).strip()}
-    return row
 
 
 def choose_template(task: Task, row: Row, seed: int) -> Template:
@@ -149,40 +135,6 @@ def _by_weight(templates: Sequence[Template], key: list[Any]) -> Template:
         if point < 0:
             return template
     return templates[-1]
-
-
-def input_text(task: Task, row: Row) -> str:
-    """What a row asks, as one text: its input fields, else all fields that the task's prompts may show.
-
-    Raises:
-        DataError: the rows do not have an input field.
-    """
-    row = with_derived(task, row)
-    for name in task.input:
-        if name not in row:
-            raise DataError(
-                f"`input` names a field '{name}' that the rows do not have{did_you_mean(name, row)}",
-                where=f"task {task.name}",
-                cure=f"the fields are: {', '.join(row)}",
-            )
-    return "\n".join(filter(None, (_as_text(row.get(name, "")) for name in _input_fields(task))))
-
-
-def _input_fields(task: Task) -> tuple[str, ...]:
-    if task.input:
-        return task.input
-    names = set[str]().union(*(fields_of(template.prompt) for template in task.templates))
-    if any(template.kind == "passage_first" for template in task.templates):
-        names.add(task.passage)
-    return tuple(sorted(names))
-
-
-def _as_text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict):
-        return " ".join(map(_as_text, value.values()))
-    return " ".join(map(_as_text, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _values(
@@ -286,8 +238,14 @@ def _evidence(task: Task, row: Row, prompt: str) -> Evidence | None:
     return Evidence(0, start, start + len(span)) if prompt[start : start + len(span)] == span else None
 
 
-def _metadata(task: Task, source: Source, row: Row, prompt: str, marks: Sequence[str]) -> dict[str, Any]:
-    """The field that the source is redivided by; `passage`: message, start, end, for shortening; `marks`."""
+def _metadata(
+    task: Task, source: Source, row: Row, prompt: str, marks: Sequence[str], choices: Sequence[str]
+) -> dict[str, Any]:
+    """What is kept beside an example.
+
+    The field that the source is redivided by; `passage`: message, start, end, for shortening; `marks`;
+    `labels`: of the choices, where each row has its own; `gold`: what metrics read.
+    """
     found: dict[str, Any] = {}
     if source.resplit_by in row:
         found[source.resplit_by] = row[source.resplit_by]
@@ -295,4 +253,9 @@ def _metadata(task: Task, source: Source, row: Row, prompt: str, marks: Sequence
         found["passage"] = [0, at, at + len(str(row[task.passage]))]
     if marks:
         found["marks"] = list(marks)
+    if task.choice_fields:
+        by_choice = {str(row[field]).strip(): label for label, field in task.choice_fields.items()}
+        found["labels"] = [by_choice[choice] for choice in choices]
+    if task.gold:
+        found["gold"] = {name: {"words": task.words, **row}[name] for name in task.gold}
     return found

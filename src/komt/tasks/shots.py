@@ -9,7 +9,8 @@ from itertools import islice
 from komt.errors import DataError
 from komt.example import Example
 from komt.sources import Rejected, present, read_rows, redivided, share_of, train_missing
-from komt.tasks.render import Row, UnusableRow, render
+from komt.tasks.fields import Row
+from komt.tasks.render import UnusableRow, render
 from komt.tasks.task import Task
 
 # Of so many candidates an example the shortest are taken: short shots leave room for the question.

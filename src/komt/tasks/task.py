@@ -59,6 +59,11 @@ class Template(Part):
             )
         return self
 
+    @property
+    def asked_of(self) -> tuple[str, ...]:
+        """The fields that `when` looks at."""
+        return tuple(self.when) if isinstance(self.when, dict) else (self.when,)
+
     def fits(self, row: Mapping[str, Any]) -> bool:
         """Whether `when` lets a row be asked this way."""
         if isinstance(self.when, dict):
@@ -83,6 +88,7 @@ class Task(Part):
         derive: further fields, as Jinja over a row's fields and those derived above: a word of the row to be
             asked about, say, and its answer.
         references: field with the list of right answers, or "".
+        gold: fields that metrics read beyond the answer; an example keeps them in its metadata, under `gold`.
         evaluate: split that is scored, or "" for test where there is one, else dev.
         inline: the source of a recipe's own file; catalogue tasks name theirs.
     """
@@ -101,6 +107,7 @@ class Task(Part):
     words: dict[str, str] = Field(default_factory=dict)
     derive: dict[str, str] = Field(default_factory=dict)
     references: str = ""
+    gold: tuple[str, ...] = ()
     templates: Annotated[tuple[Template, ...], Field(min_length=1)]
     metrics: Annotated[tuple[str, ...], Field(min_length=1)]
     evaluate: str = ""
@@ -151,6 +158,16 @@ class Task(Part):
     def has_choices(self) -> bool:
         """Whether an answer is one of given choices."""
         return bool(self.choices or self.choice_fields)
+
+    @cached_property
+    def named_fields(self) -> dict[str, str]:
+        """Fields that every row must have, with the key that names them; `input` is looked at by itself."""
+        named = {field: "when" for template in self.templates for field in template.asked_of}
+        named |= dict.fromkeys(set(self.gold) - ({"words"} if self.words else set()), "gold")
+        named |= {self.references: "references", self.evidence: "evidence", self.group: "group"}
+        if "passage" in self.model_fields_set or "passage_first" in self.kinds:
+            named[self.passage] = "passage"
+        return {field: key for field, key in named.items() if field}
 
     @cached_property
     def has_conditions(self) -> bool:
