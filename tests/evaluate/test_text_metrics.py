@@ -1,30 +1,13 @@
-"""ROUGE-L and chrF, by hand and against the packages that define them."""
+"""ROUGE and KLUE MRC's measures, by hand and against the package that defines them."""
 
 import random
 import unicodedata
 
 import pytest
+from metric_examples import example_of
 
 from komt.evaluate.metrics import METRICS
-from komt.evaluate.text_metrics import chrf, rouge_l
-from komt.example import Example, Message
-
-
-def example_of(*references: str) -> Example:
-    return Example(
-        id="t:1",
-        task="t",
-        family="translation",
-        kind="plain",
-        source="s",
-        licence="CC0",
-        origin="native",
-        split="test",
-        template="a",
-        group="",
-        messages=(Message("user", "물음"), Message("assistant", references[0], True)),
-        references=references,
-    )
+from komt.evaluate.text_metrics import klue_exact_match, rouge_l, rouge_w
 
 
 @pytest.mark.parametrize(
@@ -56,41 +39,71 @@ def random_texts(count: int) -> list[tuple[str, str]]:
     ]
 
 
-def test_rouge_l_equals_rouge_score_with_characters_as_its_tokens():
+@pytest.mark.parametrize(
+    ("metric", "name"), [("rouge_1", "rouge1"), ("rouge_2", "rouge2"), ("rouge_l", "rougeL")]
+)
+def test_rouge_equals_rouge_score_with_characters_as_its_tokens(metric, name):
     scorer = pytest.importorskip("rouge_score.rouge_scorer")
 
     class Characters:
         def tokenize(self, text):
             return [character for character in text if not character.isspace()]
 
-    oracle = scorer.RougeScorer(["rougeL"], tokenizer=Characters())
+    oracle, judge = scorer.RougeScorer([name], tokenizer=Characters()), METRICS.get(metric)
     for answer, reference in random_texts(60):
-        right = oracle.score(reference, answer)["rougeL"].fmeasure
-        assert rouge_l(answer, reference) == pytest.approx(right)
+        right = oracle.score(reference, answer)[name].fmeasure
+        assert judge.score(answer, example_of(reference)).value == pytest.approx(right)
 
 
-def test_chrf_by_hand():
-    # Unigrams 가나 of 가나다: precision 1, recall 2/3; bigrams 가나: precision 1, recall 1/2. Longer n-grams
-    # the answer has none of, and sacrebleu leaves them out. F2 of the means: 5pr / (4p + r).
-    precision, recall = 1.0, (2 / 3 + 1 / 2) / 2
-    value = 5 * precision * recall / (4 * precision + recall)
-    assert chrf("가나", "가나다") == pytest.approx(value)
-    assert chrf("가 나", "가나 다") == pytest.approx(value)
-    assert chrf("가나다라마바", "가나다라마바") == pytest.approx(1)
-    assert chrf("가나", "다라") == 0
-    assert chrf("", "다라") == 0
+@pytest.mark.parametrize(
+    ("metric", "name"), [("rouge_1", "rouge1"), ("rouge_2", "rouge2"), ("rouge_l", "rougeL")]
+)
+def test_rouge_over_morphemes_equals_rouge_score_over_the_same_tokens(metric, name):
+    scorer, kiwi = pytest.importorskip("rouge_score.rouge_scorer"), pytest.importorskip("kiwipiepy").Kiwi()
+
+    class Morphemes:
+        def tokenize(self, text):
+            return [f"{token.form}/{token.tag}" for token in kiwi.tokenize(text)]
+
+    oracle = scorer.RougeScorer([name], tokenizer=Morphemes())
+    texts = [
+        "학교에 갔다.",
+        "학교에서 왔다.",
+        "나는 밥을 먹고 학교에 갔다.",
+        "비가 와서 집에 있었다.",
+        "",
+        "학교",
+    ]
+    judge = METRICS.get(f"{metric}_morph")
+    for answer in texts:
+        for reference in texts:
+            right = oracle.score(reference, answer)[name].fmeasure
+            assert judge.score(answer, example_of(reference)).value == pytest.approx(right)
+    assert judge.score("학교에 갔다.", example_of("학교에서 왔다.")).value > 0
 
 
-def test_chrf_equals_sacrebleu():
-    sacrebleu = pytest.importorskip("sacrebleu")
-    for answer, reference in random_texts(20):
-        right = sacrebleu.sentence_chrf(answer, [reference]).score / 100
-        assert chrf(answer, reference) == pytest.approx(right)
+# As the official script of KLUE MRC says of these.
+@pytest.mark.parametrize(
+    ("answer", "reference", "em", "rouge"),
+    [
+        ("한국", "한국", 1, 1),
+        ("한국.", "한국", 1, 1),
+        ("《한국》", "한국", 0, 2 * 2 / (4 + 2)),
+        ("대한민국", "민국 대한", 0, 2 * 2 / (4 + 5)),
+        ("임 수 경", "임수경", 0, 2 * 1 / (5 + 3)),
+        ("ABC", "abc", 1, 1),
+        ("", "", 1, 1),
+        ("없음", "", 0, 0),
+        ("", "한국", 0, 0),
+    ],
+)
+def test_exact_match_and_rouge_w_follow_klue_mrc(answer, reference, em, rouge):
+    assert klue_exact_match(answer, reference) == em
+    assert rouge_w(answer, reference) == pytest.approx(rouge)
 
 
-@pytest.mark.parametrize("metric", ["rouge_l", "chrf"])
-def test_the_best_reference_counts_and_decomposed_text_is_composed(metric):
-    judge = METRICS.get(metric)
+def test_the_best_reference_counts_and_decomposed_text_is_composed():
+    judge = METRICS.get("rouge_l")
     decomposed = unicodedata.normalize("NFD", "날씨가 맑다")
     assert judge.score(decomposed, example_of("비가 온다", "날씨가 맑다")).value == pytest.approx(1)
     assert judge.score("날씨가 흐리다", example_of("비가 온다")).value < 0.5

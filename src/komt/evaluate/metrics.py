@@ -26,12 +26,15 @@ class Score:
     Attributes:
         value: 0 to 1, or None when the answer cannot be scored (which is not the same as wrong).
         expected, chosen: the right choice and the one that the answer names, "" for none of them; None for
-            metrics without choices.
+            metrics without choices. Of an answer that should have a form (entities, slots, a tree) `chosen`
+            is "" where nothing in it has that form.
+        parts: what the statistic of a set is made of, where that is not the mean of the values: counts, say.
     """
 
     value: float | None
     expected: str | None = None
     chosen: str | None = None
+    parts: tuple[float, ...] | None = None
 
 
 class Metric(Protocol):
@@ -96,9 +99,14 @@ class OverChoices:
         """
         expected = _expected(example)
         if any(exact_match(answer, right) for right in example.references):
-            return Score(1.0, expected, expected)
-        chosen = match_choice(answer, example.choices) or _marked(answer, example)
-        return Score(float(expected == chosen), expected, chosen)
+            chosen = expected
+        else:
+            chosen = match_choice(answer, example.choices) or _marked(answer, example)
+        value = float(expected == chosen)
+        if self.macro and "labels" in example.metadata:  # each row has choices of its own: 1 and 2, say
+            labels = dict(zip(example.choices, example.metadata["labels"], strict=True))
+            expected, chosen = labels[expected], labels.get(chosen, "")
+        return Score(value, expected, chosen)
 
     def statistic(self, scores: Sequence[Score]) -> Statistic:
         """The share of right answers, or the mean of the labels' F1."""
@@ -153,7 +161,19 @@ EXACT_MATCH, F1 = OverReferences(exact_match), OverReferences(f1)
 ACCURACY, MACRO_F1 = OverChoices(macro=False), OverChoices(macro=True)
 
 METRICS: Registry[Metric] = Registry("metric", "komt.metrics")
-for _name in ("exact_match", "f1", "accuracy", "macro_f1"):
-    METRICS.add(_name, f"komt.evaluate.metrics:{_name.upper()}")
-for _name in ("rouge_l", "chrf"):
-    METRICS.add(_name, f"komt.evaluate.text_metrics:{_name.upper()}")
+for _module, _names in {
+    "metrics": ("exact_match", "f1", "accuracy", "macro_f1"),
+    "text_metrics": ("rouge_1", "rouge_2", "rouge_l", "rouge_w", "klue_exact_match"),
+    "similarity_metrics": ("pearson", "f1_at_3"),
+    "translation_metrics": ("bleu", "chrf"),
+    "entity_metrics": ("entity_f1", "entity_macro_f1", "char_macro_f1", "list_f1"),
+    "dependency_metrics": ("uas", "las", "uas_macro_f1", "las_macro_f1"),
+    "state_metrics": ("joint_accuracy", "slot_f1"),
+    "relation_metrics": ("micro_f1", "auprc"),
+    "correction_metrics": ("f0_5",),
+    "checks": ("target_language", "own_script", "unrepeated", "right_particles", "balanced", "eojeol"),
+}.items():
+    for _name in _names:
+        METRICS.add(_name, f"komt.evaluate.{_module}:{_name.upper()}")
+for _name in ("rouge_1", "rouge_2", "rouge_l"):
+    METRICS.add(f"{_name}_morph", f"komt.evaluate.text_metrics:{_name.upper()}_MORPH")
