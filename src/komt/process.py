@@ -34,7 +34,8 @@ def guarded(work: Callable[[], int]) -> int:
         print(f"komt: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt as error:
-        print("\nkomt: interrupted; finished stages are kept, nothing is half-written", file=sys.stderr)
+        kept = str(error) or "finished stages are kept, nothing is half-written"
+        print(f"\nkomt: interrupted; {kept}", file=sys.stderr)
         return 128 + signal.SIGTERM if isinstance(error, _Terminated) else 1
     except BrokenPipeError:
         # The reader of a pipe (head, less) has gone: not a failure, and nothing more can be printed.

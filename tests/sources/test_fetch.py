@@ -3,7 +3,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import shutil
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -595,13 +597,20 @@ def test_the_command_shows_size_place_and_check(site: Site, capsys: pytest.Captu
     assert "did you mean" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 1), (signal.SIGTERM, 143)])
 def test_an_interrupted_command_says_what_is_kept(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+    status: int,
 ) -> None:
     def interrupted(*args: object, **options: object) -> Iterator[Fetched]:
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), number)
         yield
 
     monkeypatch.setattr("komt.sources.fetch.fetch", interrupted)
-    assert main(["sources", "fetch", "korquad"]) == 1
-    assert "goes on from there" in capsys.readouterr().err
+    assert main(["sources", "fetch", "korquad"]) == status
+    assert capsys.readouterr().err == (
+        "\nkomt: interrupted; what has arrived is kept as .part and counts for nothing; "
+        "the same command goes on from there\n"
+    )

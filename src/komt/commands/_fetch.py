@@ -47,13 +47,9 @@ def main(args: argparse.Namespace) -> int:
         except KomtError as error:
             failed[source.name] = str(error)
             print(f"komt: {error}", file=sys.stderr)
-        except KeyboardInterrupt:
-            print(
-                "\nkomt: interrupted; what has arrived is kept as .part and counts for nothing; "
-                "the same command goes on from there",
-                file=sys.stderr,
-            )
-            return 1
+        except KeyboardInterrupt as error:
+            kept = "what has arrived is kept as .part and counts for nothing"
+            raise type(error)(f"{kept}; the same command goes on from there") from None
     if args.json:
         print(json.dumps({"files": done, "failed": failed}, ensure_ascii=False, indent=1))
     return 1 if failed else 0

@@ -17,7 +17,7 @@ from komt.files import hash_of, home, locked, staged_folder, write_atomic
 from komt.mix.assemble import BUCKET_ROWS, Bucket, Piece, assemble, partition, settle
 from komt.mix.engine import Engine, InProcess
 from komt.mix.fitting import FINGERPRINTS, Fit, beside
-from komt.mix.manifest import Evaluation, Manifest, TaskCounts, counted
+from komt.mix.manifest import Manifest, counted
 from komt.mix.named import Chosen, evaluation_tasks, training_tasks
 from komt.mix.parts import about_part, scratch
 from komt.mix.rendering import REJECTS, rejects_of
@@ -26,6 +26,7 @@ from komt.mix.report_data import InWorker, Measure
 from komt.mix.select import TaskRows, load_rows, select
 from komt.mix.shots import shot_pool
 from komt.mix.stages import Rendered, input_hashes, render_all, work_for, work_key
+from komt.mix.tally import evaluation_counts, nothing_left, task_counts
 from komt.process import collecting_seldom
 from komt.recipe import Recipe
 from komt.sources import divided_split, present, redivided
@@ -34,7 +35,6 @@ from komt.tasks import Task
 VERSION = 3
 _NOT_COMPARABLE = "not comparable with published results: an official evaluation set was redivided"
 Note = Callable[[str], None]
-Counts = dict[str, dict[str, int]]
 
 
 @dataclass
@@ -151,14 +151,14 @@ def _assemble(work: _Build, out: Path, note: Note) -> Manifest:
         rows, [*work.held.values(), *work.others], work.chosen, work.recipe.data, work.engine, work.scratch
     )
     if not any((item.code == 0).any() for item in rows):
-        raise _nothing_left(rows, {}, work.chosen)
+        raise nothing_left(rows, {}, work.chosen)
     note("putting the mixture in order")
     train = _train_parts(work, rows)
     note("measuring the evaluation examples")
     held = _evaluation_parts(work)
     every = [part for parts in held.values() for part in parts]
     if not sum(about_part(part)["kept"] for part in train):
-        raise _nothing_left(rows, counted(train), work.chosen)
+        raise nothing_left(rows, counted(train), work.chosen)
     merge([*train], out / "train.parquet", SCHEMA)
     merge(every, out / "evaluate.parquet", SCHEMA)
     merge([beside(part, "prints") for part in train], out / "fingerprints.parquet", FINGERPRINTS)
@@ -262,9 +262,9 @@ def _manifest(work: _Build, rows: list[TaskRows], train: list[Path], held: dict[
     for name, task in work.tasks.items():
         rendered, scored = work.train.get(name), work.held.get(name)
         selection = selected[name].counts() if name in selected else {}
-        counts[name] = _task_counts(task, rendered, selection, final.get(name, {}))
+        counts[name] = task_counts(task, rendered, selection, final.get(name, {}))
         if scored:
-            counts[name].evaluation = _evaluation(scored, counted(held[name]).get(name, {}))
+            counts[name].evaluation = evaluation_counts(scored, counted(held[name]).get(name, {}))
     for item in counts.values():
         splits = {"train": item.examples, **({e.split: e.examples} if (e := item.evaluation) else {})}
         item.splits = {split: n for split, n in sorted(splits.items()) if n}
@@ -281,64 +281,6 @@ def _manifest(work: _Build, rows: list[TaskRows], train: list[Path], held: dict[
         absent=work.chosen.absent,
         inputs=input_hashes(sources.values()),
         version=VERSION,
-    )
-
-
-def _task_counts(
-    task: Task, rendered: Rendered | None, selection: Counts, final: dict[str, dict[str, int]]
-) -> TaskCounts:
-    source = task.rows_from
-    length = {"length": final["rejected"]} if final.get("rejected") else {}
-    return TaskCounts(
-        examples=sum(final.get("templates", {}).values()),
-        read=rendered.read if rendered else 0,
-        shortened=sum(final.get("shortened", {}).values()),
-        source=source.name,
-        family=task.family,
-        licence=source.licence,
-        origin=source.origin,
-        templates=final.get("templates", {}),
-        kinds=final.get("kinds", {}),
-        rejected=_together(rendered.rejected if rendered else {}, selection, length),
-        cleaned=rendered.cleaned if rendered else {},
-    )
-
-
-def _evaluation(rendered: Rendered, final: dict[str, dict[str, int]]) -> Evaluation:
-    length = {"length": final["rejected"]} if final.get("rejected") else {}
-    return Evaluation(
-        split=rendered.work.split,
-        read=rendered.read,
-        examples=sum(final.get("templates", {}).values()),
-        shortened=sum(final.get("shortened", {}).values()),
-        rejected=_together(rendered.rejected, length),
-    )
-
-
-def _together(*parts: Counts) -> Counts:
-    """Stage -> reason -> number, summed and sorted."""
-    sums: Counts = {}
-    for stage, reasons in (item for part in parts for item in part.items()):
-        counts = sums.setdefault(stage, {})
-        for reason, n in reasons.items():
-            counts[reason] = counts.get(reason, 0) + n
-    return {stage: dict(sorted(sums[stage].items())) for stage in sorted(sums)}
-
-
-def _nothing_left(
-    rows: Sequence[TaskRows], final: dict[str, dict[str, dict[str, int]]], chosen: Chosen
-) -> DataError:
-    lines = [f"  {name}: held out ({why})" for name, why in chosen.held_out.items()]
-    lines += [f"  {name}: {why}" for name, why in chosen.absent.items()]
-    for item in rows:
-        length = final.get(item.name, {}).get("rejected", {})
-        counts = _together(item.rendered.rejected, item.counts(), {"length": length})
-        why = "".join(f", {n} {reason}" for reasons in counts.values() for reason, n in reasons.items())
-        lines.append(f"  {item.name}: {item.rendered.read} read{why}")
-    return DataError(
-        "the recipe leaves no example to train on:\n"
-        + ("\n".join(lines) or "  it names no tasks and no files"),
-        cure="name tasks under data.tasks or files under data.files; for over_long raise pack.tokens",
     )
 
 

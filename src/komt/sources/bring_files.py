@@ -9,9 +9,9 @@ import unicodedata
 from pathlib import Path
 
 from komt.errors import DataError
+from komt.sources.answers import refuse_stand_in
 from komt.sources.archives import Skipped
 from komt.sources.bring import Ignored, Staged, Wish, need_space
-from komt.sources.download import refuse_stand_in
 from komt.sources.fetch import Onlooker, here, wanted
 from komt.sources.source import Source, place
 from komt.sources.unpack import Member, chunks, walk

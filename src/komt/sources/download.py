@@ -10,7 +10,6 @@ import errno
 import json
 import os
 import random
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,11 +21,12 @@ import httpx2
 
 from komt.errors import DataError
 from komt.files import sha256
+from komt.sources import answers
+from komt.sources.answers import Again, Refused, refuse_stand_in
+
+__all__ = ["Download", "Patience", "Refused", "Watch", "download", "new_client", "refuse_stand_in"]
 
 Watch = Callable[[int, int], None]
-_AGAIN = {408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524}
-_LFS = b"version https://git-lfs.github.com/spec/"
-_PAGE = re.compile(rb"\s*<(!doctype\s+html|html[\s>])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -86,18 +86,6 @@ class Download:
         self.state.unlink(missing_ok=True)
 
 
-class Refused(DataError):
-    """The server answers, and does not give this file; it may well give others."""
-
-
-class _Again(Exception):
-    """This try failed; another may succeed."""
-
-    def __init__(self, why: str, after_s: float = 0.0) -> None:
-        super().__init__(why)
-        self.after_s = after_s
-
-
 def new_client(patience: Patience) -> httpx2.Client:
     """A client that follows redirects, heeds proxies of the environment, and does not wait for ever."""
     timeout = httpx2.Timeout(patience.silence_s, connect=min(30.0, patience.silence_s))
@@ -133,11 +121,11 @@ def download(
             found = _checked(job, wrong)
             if found != job.sha256 and job.sha256:
                 wrong = found
-                raise _Again(f"its content is damaged (sha256 {found[:16]}…, expected {job.sha256[:16]}…)")
+                raise Again(f"its content is damaged (sha256 {found[:16]}…, expected {job.sha256[:16]}…)")
             job.part.replace(job.target)
             job.state.unlink(missing_ok=True)
             return found
-        except (_Again, httpx2.TransportError) as error:
+        except (Again, httpx2.TransportError) as error:
             if isinstance(error, (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError)):
                 raise _no_address(job.url, error) from error
             arrived = _size(job.part)
@@ -167,20 +155,20 @@ def _receive(job: Download, client: httpx2.Client, watch: Watch) -> None:
     with client.stream("GET", job.url, headers=headers) as answer:
         if answer.status_code == 416:
             job.forget()
-            raise _Again("the server's file is shorter than what had arrived of it")
+            raise Again("the server's file is shorter than what had arrived of it")
         if answer.status_code not in {200, 206}:
-            _refuse(job, answer)
-        start = have if answer.status_code == 206 and _goes_on(answer, have, state) else 0
+            answers.refuse(answer, job.refused)
+        start = have if answer.status_code == 206 and answers.goes_on(answer, have, state) else 0
         if answer.status_code == 206 and start != have:
             job.forget()
-            raise _Again("the server sent another part than the one asked for")
+            raise Again("the server sent another part than the one asked for")
         # A server that compresses although asked not to: its length and version are those of other bytes.
-        packed = _packed(job, answer)
-        total = 0 if packed else _total(answer, start)
+        packed = answers.packed(answer, job.target.name)
+        total = 0 if packed else answers.total(answer, start)
         _need_space(job, total - start)
         if not start:
             job.forget()
-        version = {"version": "" if packed else _version(answer), "total": total, "url": job.url}
+        version = {"version": "" if packed else answers.version(answer), "total": total, "url": job.url}
         job.state.write_text(json.dumps(version))
         # Pieces as they come: gathered into larger ones, the last would be lost when the connection is.
         _write(job, answer.iter_bytes() if packed else answer.iter_raw(), start, total, watch)
@@ -199,7 +187,7 @@ def _write(job: Download, chunks: Iterator[bytes], start: int, total: int, watch
     if total and done != total:
         if done > total:
             job.forget()
-        raise _Again(f"{done:,} bytes came where the server had announced {total:,}")
+        raise Again(f"{done:,} bytes came where the server had announced {total:,}")
 
 
 def _resumable(job: Download) -> tuple[int, dict[str, Any]]:
@@ -215,33 +203,6 @@ def _resumable(job: Download) -> tuple[int, dict[str, Any]]:
         state["version"] = ""
     usable = state.get("total") and (state.get("version") or job.sha256)
     return (_size(job.part), state) if usable else (0, {})
-
-
-def _goes_on(answer: httpx2.Response, have: int, state: dict[str, Any]) -> bool:
-    """Whether a 206 is the rest of the same file: servers exist that do not know If-Range."""
-    found = re.match(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("content-range", ""))
-    same = not state["version"] or _version(answer) == state["version"]
-    return bool(found and int(found[1]) == have and same) and _total(answer, have) == state.get("total")
-
-
-def _version(answer: httpx2.Response) -> str:
-    """A strong ETag, else the date of change, else "" (a weak ETag does not stand for the same bytes)."""
-    tag = answer.headers.get("etag", "")
-    return tag if tag.startswith('"') else answer.headers.get("last-modified", "")
-
-
-def _packed(job: Download, answer: httpx2.Response) -> bool:
-    """Whether the bytes are compressed on the way (a .gz file's own compression is no such thing)."""
-    encoding = answer.headers.get("content-encoding", "identity")
-    return encoding != "identity" and not job.target.name.endswith(".gz")
-
-
-def _total(answer: httpx2.Response, start: int) -> int:
-    """Bytes of the whole file, or 0 where the server does not say."""
-    if found := re.match(r"bytes \d+-\d+/(\d+)", answer.headers.get("content-range", "")):
-        return int(found[1])
-    length = answer.headers.get("content-length", "")
-    return start + int(length) if length.isdecimal() else 0
 
 
 def _checked(job: Download, wrong: str) -> str:
@@ -264,43 +225,6 @@ def _checked(job: Download, wrong: str) -> str:
                 cure="fetch it from another --mirror, or name the right revision and sha256 in the source",
             )
     return found
-
-
-def refuse_stand_in(head: bytes, name: str, where: str) -> None:
-    """Do nothing, but for the first bytes of what stands where the file should be.
-
-    Raises:
-        DataError: a pointer of Git LFS, or a web page.
-    """
-    if head.startswith(_LFS):
-        raise DataError(
-            "this is only a pointer to the file (Git LFS), not its content",
-            where=where,
-            cure="get it with `git lfs pull` in a clone, then: komt sources import NAME PATH",
-        )
-    if _PAGE.match(head) and not name.endswith((".html", ".htm")):
-        raise DataError(
-            "this is a web page instead of the file",
-            where=where,
-            cure="open the address in a browser: it may ask to log in; then: komt sources import NAME PATH",
-        )
-
-
-def _refuse(job: Download, answer: httpx2.Response) -> None:
-    status, url = answer.status_code, str(answer.url)
-    after = answer.headers.get("retry-after", "")
-    if status in _AGAIN or (status == 403 and after):  # GitHub's limit on requests is a 403 with a time
-        raise _Again(
-            f"the server answered with HTTP status {status}", float(after) if after.isdecimal() else 0
-        )
-    words = job.refused(status, url)
-    general = {
-        401: ("the server wants a login for this file", "log in there and download it"),
-        403: ("the server does not give this file to you", "open the address in a browser, or use --mirror"),
-        404: ("the server has no such file", "it may have moved; look for it there, or use --mirror"),
-    }
-    what, cure = words or general.get(status, ("the server refused the file", "try --mirror"))
-    raise Refused(f"{what} (HTTP status {status})", where=url, cure=cure)
 
 
 def _need_space(job: Download, bytes_: int) -> None:

@@ -12,7 +12,8 @@ from urllib.parse import quote, urlsplit
 from httpx2 import Client
 
 from komt.errors import DataError, UsageError
-from komt.sources.download import Download, Patience, Refused, Watch, download, new_client
+from komt.sources.answers import Refused
+from komt.sources.download import Download, Patience, Watch, download, new_client
 from komt.sources.readers import hub
 from komt.sources.source import Source, file_hash, place
 from komt.sources.writing import alone, not_writable, refuse_read_only

@@ -15,16 +15,17 @@ from typing import Any
 
 from komt.errors import DataError
 from komt.files import missing_file, sha256
+from komt.sources.answers import refuse_stand_in
 from komt.sources.read import read_rows
 from komt.sources.readers import Rejected
 from komt.sources.readers.archive import contents_of, is_archive
 from komt.sources.readers.content import Content
+from komt.sources.sniff_json import json_reader
 from komt.sources.sniff_text import sniff_text
 from komt.sources.source import Source
 
 _LINES = 50_000
 _SAMPLES = 3
-_DEEPEST = 100
 _NAMED = 5
 _SPLITS = (("train", r"train|학습|훈련"), ("dev", r"valid|dev|검증"), ("test", r"test|eval|평가|시험"))
 _LANGUAGES = ("ko", "kor", "nk", "en", "eng", "fr", "ja", "zh", "de", "es", "vi")
@@ -183,8 +184,6 @@ def reader_of(content: Content) -> tuple[dict[str, Any], list[str]]:
     """
     if content.path.is_dir() and not content.opener:
         return {"format": "hub"}, []
-    from komt.sources.download import refuse_stand_in
-
     with content.named(), closing(content.open()) as stream:
         head = stream.read(4096)
     refuse_stand_in(head, content.label, str(content))
@@ -203,7 +202,7 @@ def reader_of(content: Content) -> tuple[dict[str, Any], list[str]]:
         content.text()  # raises, with the byte
         raise DataError("text in no known encoding", where=str(content))
     if content.head(encoding).lstrip()[:1] in {"{", "["}:
-        return _json_reader(content)
+        return json_reader(content)
     lines = list(itertools.islice(content.lines(encoding), _LINES))
     if not any(line.strip() for line in lines):
         content.read()
@@ -211,50 +210,6 @@ def reader_of(content: Content) -> tuple[dict[str, Any], list[str]]:
     if encoding == "utf-16-le" or encoding == "utf-16-be":
         remarks.append("UTF-16 without a byte order mark")
     return reader, remarks
-
-
-def _json_reader(content: Content) -> tuple[dict[str, Any], list[str]]:
-    head = content.head().lstrip()
-    if head.startswith("["):
-        return {"format": "jsonl"}, []
-    path = _list_in(content)
-    if path == "data" and re.search(r'"paragraphs"\s*:', head) and re.search(r'"qas"\s*:', head):
-        return {"format": "squad"}, []
-    if path:
-        return {"format": "json", "records": path}, []
-    first = next((line for line in content.lines() if line.strip()), "")
-    try:
-        json.loads(first)
-    except (RecursionError, ValueError):
-        return {"format": "json"}, ["one object: one row"]
-    return {"format": "jsonl"}, []
-
-
-def _list_in(content: Content) -> str:
-    """Where the list of objects stands in a file that is one object; "" where it is no such file."""
-    import ijson
-
-    from komt.sources.readers.json_stream import utf8
-
-    path: list[str] = []
-    with closing(content.open()) as stream:
-        try:
-            # Not ijson.parse, whose paths fill the memory where a file is nested a hundred thousand deep.
-            data = utf8(stream, content.encoding(), str(content))
-            for event, value in ijson.basic_parse(data, use_float=True):
-                if event == "start_map" and path and path[-1] == "[]":
-                    return ".".join(path[:-1]).replace(".[]", "[]")
-                if event in {"start_map", "start_array"}:
-                    path.append("[]" if event == "start_array" else "")
-                elif event == "map_key":
-                    path[-1] = value
-                elif event in {"end_map", "end_array"}:
-                    path.pop()
-                if not 0 < len(path) < _DEEPEST:
-                    return ""
-        except (ijson.JSONError, ValueError):
-            return ""  # the reading proper says where
-    return ""
 
 
 def _verify(found: Sniffed) -> None:
