@@ -12,6 +12,7 @@ from typing import Any
 from komt.errors import DataError, KomtError, MissingExtra, UsageError, did_you_mean, need
 from komt.evaluate.harness_rows import rows_of
 from komt.models.quiet import quiet
+from komt.progress import status
 
 Row = dict[str, Any]
 # What a Korean model is measured by; names verified against the installed harness by a test.
@@ -22,6 +23,7 @@ KOREAN_SUITE = {
     "haerae": "HAE-RAE Bench: vocabulary, history, general knowledge",
     "click": "CLIcK: culture and language",
 }
+_SUITE_FOLDERS = ("kobest", "kmmlu", "haerae", "click")
 # For the few metrics whose interval the harness itself must find by resampling.
 _RESAMPLES = 100
 _FETCHING = {"huggingface_hub", "httpx", "httpcore", "requests", "urllib3", "aiohttp"}
@@ -59,17 +61,14 @@ def run_harness(
         DataError: a task's rows cannot be had (offline, or not there).
         ModelError: the engine cannot do what a task asks for.
     """
-    lm_eval, managers = need("lm_eval", extra="eval"), need("lm_eval.tasks", extra="eval")
+    lm_eval = need("lm_eval", extra="eval")
     from komt.evaluate.harness_kobest import write_kobest
     from komt.evaluate.harness_model import EngineLM
 
     model = EngineLM(engine)
     with tempfile.TemporaryDirectory(prefix="komt-harness-") as place, _calm():
         write_kobest(Path(place))
-        folders = [place, *([str(include_path)] if include_path else [])]
-        manager = managers.TaskManager(include_path=folders, include_defaults=False)
-        if not all(manager.match_tasks([task]) for task in tasks):
-            manager = managers.TaskManager(include_path=folders)
+        manager = _manager(tasks, [place, *([str(include_path)] if include_path else [])])
         loaded = [one for task in tasks for one in _load(manager, task)]
         with _refusals(tasks):
             found = lm_eval.simple_evaluate(
@@ -82,6 +81,21 @@ def run_harness(
                 task_manager=manager,
             )
     return rows_of(found, name=name, limit=limit, seed=seed)
+
+
+def _manager(tasks: Sequence[str], folders: Sequence[str]) -> Any:
+    """The harness's index of task files: of few folders, where these hold all that is named, else of all.
+
+    Reading all of its files takes half a minute. Later folders go before earlier ones.
+    """
+    managers = need("lm_eval.tasks", extra="eval")
+    own = Path(str(managers.__file__)).parent
+    with status("reading the harness's task files"):
+        for more in ([], [str(own / name) for name in _SUITE_FOLDERS]):
+            manager = managers.TaskManager(include_path=[*more, *folders], include_defaults=False)
+            if all(manager.match_tasks([task]) or Path(task).is_file() for task in tasks):
+                return manager
+        return managers.TaskManager(include_path=list(folders))
 
 
 def _load(manager: Any, wanted: str) -> list[Any]:
