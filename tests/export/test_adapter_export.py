@@ -49,6 +49,41 @@ def test_its_base_is_named_as_the_hub_does(
     assert leak_gate(place, tmp_path / "out").passed
 
 
+def test_settings_that_are_peft_s_own_are_left_out_for_older_versions(
+    base: Make, adapted: Make, tmp_path: Path
+) -> None:
+    from peft import PeftConfig
+
+    place = adapted(base(), use_rslora=True, rank_pattern={"q_proj": 2})
+    write_adapter(place, tmp_path / "out")
+    told = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert (told["use_rslora"], told["rank_pattern"], told["r"], told["bias"]) == (
+        True,
+        {"q_proj": 2},
+        4,
+        "none",
+    )
+    # What PEFT 0.10 knows.
+    assert told.keys() <= {
+        *("base_model_name_or_path", "bias", "fan_in_fan_out", "inference_mode", "init_lora_weights"),
+        *(
+            "lora_alpha",
+            "lora_dropout",
+            "modules_to_save",
+            "peft_type",
+            "r",
+            "rank_pattern",
+            "target_modules",
+        ),
+        *("task_type", "use_rslora"),
+    }
+    assert place.adapter is not None
+    again, before = (PeftConfig.from_pretrained(str(path)) for path in (tmp_path / "out", place.adapter))
+    for config in (again, before):
+        config.base_model_name_or_path, config.peft_version = "", ""
+    assert again.to_dict() == before.to_dict()
+
+
 def test_a_model_without_adapter_is_refused(base: Make, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--format merged"):
         write_adapter(base(), tmp_path / "out")

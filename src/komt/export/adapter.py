@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from komt.errors import UsageError
 from komt.export.gates import Gate
@@ -18,6 +19,10 @@ from komt.models.check import read_json
 from komt.models.load import load_model, load_tokenizer
 from komt.models.place import Place
 
+_ALWAYS = (
+    *("peft_type", "task_type", "base_model_name_or_path", "inference_mode", "r", "lora_alpha"),
+    *("lora_dropout", "target_modules", "modules_to_save", "bias", "fan_in_fan_out", "init_lora_weights"),
+)
 # PEFT's names; weights above a size come in several files with an index.
 _WEIGHTS = "adapter_model*.safetensors*"
 
@@ -38,7 +43,7 @@ def write_adapter(place: Place, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(place.adapter.glob(_WEIGHTS)):
         shutil.copyfile(path, folder / path.name)
-    config = read_json(place.adapter / "adapter_config.json")
+    config = _as_older_ones_read_it(read_json(place.adapter / "adapter_config.json"))
     base = base_of(place)
     config["base_model_name_or_path"] = base.hub or base.name
     write_json(folder / "adapter_config.json", config)
@@ -46,6 +51,23 @@ def write_adapter(place: Place, folder: Path) -> None:
     write_notices(place, folder)
     write_json(folder / "komt.json", about(place))
     make_readable(folder)
+
+
+def _as_older_ones_read_it(config: dict[str, Any]) -> dict[str, Any]:
+    """Without the settings that PEFT has by default, but for those every reader asks for.
+
+    A PEFT that does not know a name refuses the whole file, and each version brings new names.
+    """
+    if config.get("peft_type") != "LORA":
+        return config
+    from peft import LoraConfig
+
+    usual = LoraConfig(task_type="CAUSAL_LM").to_dict()
+    return {
+        key: value
+        for key, value in config.items()
+        if key in _ALWAYS or (key in usual and value != usual[key] and key != "peft_version")
+    }
 
 
 def adapter_gates(place: Place, folder: Path, reference: Reference) -> list[Gate]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from komt.errors import ModelError
 from komt.export.identity import NOTICES, about, notice_of
+from komt.export.old_readers import add_old_names, old_tokenizer_names
 from komt.files import staged_folder, write_atomic, write_json
 from komt.models.adapt import make_readable
 from komt.models.check import read_json
@@ -185,6 +186,7 @@ def save_merged(
     folder.mkdir(parents=True, exist_ok=True)
     with quiet():
         model.save_pretrained(folder, max_shard_size=shard_size)
+    add_old_names(folder)
     write_tokenizer(tokenizer, place, folder)
     write_notices(place, folder)
     write_json(folder / "komt.json", about(place))
@@ -232,6 +234,7 @@ def write_tokenizer(tokenizer: Any, place: Place, folder: Path) -> None:
     config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     for key in ("is_local", "local_files_only", "name_or_path"):
         config.pop(key, None)
+    config = old_tokenizer_names(config)
     write_atomic(
         folder / "tokenizer_config.json",
         json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True) + "\n",
