@@ -65,6 +65,14 @@ def need(module: str, extra: str) -> ModuleType:
         ) from error
 
 
+def one_line(error: Exception) -> str:
+    """What a library's error says, in one line: its first one, with the next where that ends in a colon."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines or isinstance(error, KeyError):
+        return f"{type(error).__name__}{': ' if lines else ''}{lines[0] if lines else ''}"
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the nearest known name, or an empty string."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)

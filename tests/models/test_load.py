@@ -252,3 +252,17 @@ def test_loading_says_nothing(llama: Place) -> None:
         [sys.executable, "-c", code, str(llama.folder)], capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_weights_that_are_missing_are_told_and_not_made_up(llama: Place) -> None:
+    from safetensors.torch import load_file, save_file
+
+    file = llama.folder / "model.safetensors"
+    weights = load_file(file)
+    for layer in (1, 2):
+        del weights[f"model.layers.{layer}.mlp.down_proj.weight"]
+    save_file(weights, file, metadata={"format": "pt"})
+    with pytest.raises(
+        ModelError, match=r"no weights for model\.layers\.1\.mlp\.down_proj\.weight and 1 more"
+    ):
+        load_model(llama, 32)

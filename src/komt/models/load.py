@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from komt.errors import KomtError, ModelError, need
+from komt.errors import KomtError, ModelError, need, one_line
 from komt.models.adapt import attach_lora, save_adapter, save_full
 from komt.models.place import Place
 from komt.models.quiet import quiet
@@ -85,8 +85,9 @@ def load_model(
         if bits in {4, 8}:
             options["quantization_config"] = _quantisation(bits)
         try:
-            model = AutoModelForCausalLM.from_pretrained(
+            model, found = AutoModelForCausalLM.from_pretrained(
                 place.folder,
+                output_loading_info=True,
                 attn_implementation="sdpa",
                 use_safetensors=True,
                 trust_remote_code=place.remote_code,
@@ -98,11 +99,32 @@ def load_model(
             raise
         except Exception as error:
             raise _unreadable("model", place.folder, error) from error
+        check_complete(found, place.folder)
         if bits == 4:
             keep_weights_unpacked(model)
         wants_adapter = adapter and place.adapter is not None
         model.requires_grad_(trainable and not wants_adapter and bits > 8)
         return _with_adapter(model, place, trainable) if wants_adapter else model
+
+
+def check_complete(found: Any, folder: Path) -> None:
+    """Do nothing where a model's files held all its weights; transformers makes up those that are missing.
+
+    Args:
+        found: what transformers tells beside a model with `output_loading_info=True`.
+        folder: of the model.
+
+    Raises:
+        ModelError: some were missing.
+    """
+    missing = sorted(found["missing_keys"])
+    if missing:
+        more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+        raise ModelError(
+            f"the files hold no weights for {missing[0]}{more}: the answers would be noise",
+            where=str(folder),
+            cure="fetch the model anew; its files may belong to another kind of model",
+        )
 
 
 def _quantisation(bits: int) -> Any:
@@ -152,9 +174,8 @@ def _device() -> str:
 
 
 def _unreadable(what: str, folder: Path | None, error: Exception) -> ModelError:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return ModelError(
-        f"the {what} cannot be loaded: {lines[0] if lines else type(error).__name__}",
+        f"the {what} cannot be loaded: {one_line(error)}",
         where=str(folder),
         cure="check that the files belong together and that this transformers version knows the model",
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from komt.errors import ModelError, did_you_mean
+from komt.errors import ModelError, did_you_mean, one_line
 from komt.models.check import check_weights
 from komt.models.quiet import quiet
 
@@ -49,9 +49,8 @@ class Adapters:
                 else:
                     self.model = PeftModel.from_pretrained(self.model, str(folder), adapter_name=inner)
         except Exception as error:
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             raise ModelError(
-                f"the adapter '{name}' does not fit the model: {lines[0] if lines else type(error).__name__}",
+                f"the adapter '{name}' does not fit the model: {one_line(error)}",
                 where=str(folder),
                 cure="give an adapter that was trained on this base model",
             ) from error

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from komt.errors import KomtError, ModelError
+from komt.errors import KomtError, ModelError, one_line
 from komt.serve.answer import Answer
 from komt.serve.engine import Piece, Request
 from komt.serve.fair_lock import FairLock
@@ -265,8 +265,7 @@ def _closed() -> ModelError:
 def _explain(error: Exception) -> KomtError:
     if isinstance(error, KomtError):
         return error
-    lines = [line for line in str(error).splitlines() if line.strip()]
     return ModelError(
-        f"computing the answers failed: {lines[0] if lines else type(error).__name__}",
+        f"computing the answers failed: {one_line(error)}",
         cure="memory may have run out: fewer streams at a time, or shorter prompts",
     )
