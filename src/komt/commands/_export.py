@@ -106,12 +106,14 @@ def run(asked: Wishes) -> int:
     from komt.export.identity import is_tuned
     from komt.export.push import check_acknowledged, check_reachable, terms_of
     from komt.export.run_facts import run_of
+    from komt.export.space import check_space, space_needed
     from komt.models.resolve import resolve
 
     place = resolve(asked.model, remote_code=asked.remote_code)
     known = run_of(place)
     out = _out_folder(asked, known)
     _check_formats(asked, place)
+    check_space(space_needed(place.folder, place.adapter, asked.formats, asked.quants, asked.dtype), out)
     terms: list[Term] = []
     if asked.push:
         manifest = known.manifest if known else None
@@ -135,8 +137,8 @@ def _out_folder(asked: Wishes, known: Run | None) -> Path:
         if known is None:
             raise UsageError("--out DIR is missing", cure="only for a run folder there is a default")
         out = known.folder / "export" / (asked.formats[0] if len(asked.formats) == 1 else "all")
-    if out.is_file():
-        raise UsageError(f"--out {out} is a file", cure="name a folder")
+    if file := next((path for path in (out, *out.parents) if path.exists() and not path.is_dir()), None):
+        raise UsageError(f"--out {out}: {file} is a file", cure="name a folder")
     if out.is_dir() and any(out.iterdir()):
         raise UsageError(
             f"the folder {out} is not empty; an export never overwrites files",
