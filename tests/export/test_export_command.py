@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 from collections.abc import Callable
@@ -68,21 +69,25 @@ def test_what_training_in_4_bits_changed_stands_in_the_table(
     assert "| bits of the base's weights | 4 |" in text
 
 
-def test_gguf_files_come_with_modelfile_adapter_and_card(
-    ending: Place, run_folder: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_gguf_files_come_with_modelfile_adapter_and_card_and_are_merged_once(
+    ending: Place, run_folder: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("xllamacpp")
-    out = tmp_path / "out"
-    words = ["export", str(run_folder(ending)), "--format", "gguf", "--quant", "f16,q8_0", "--json"]
+    notes: list[str] = []
+    monkeypatch.setattr("komt.commands._export.status", lambda _: contextlib.nullcontext(notes.append))
+    run, out = run_folder(ending), tmp_path / "out"
+    words = ["export", str(run), "--format", "merged,gguf", "--quant", "f16,q8_0", "--dtype", "fp32"]
     assert main([*words, "--out", str(out)]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert {file["name"] for file in told["files"]} == {
+    assert {path.name for path in (out / "gguf").iterdir()} == {
         *("tiny-F16.gguf", "tiny-Q8_0.gguf", "tiny-lora-F16.gguf", "Modelfile", "Modelfile.Q8_0"),
         *("README.md", "gates.json", "komt.json"),
     }
-    names = [gate["name"] for gate in told["gates"]["gguf"]]
+    names = [gate["name"] for gate in json.loads((out / "gguf" / "gates.json").read_text())]
     assert "adapter on the base in F16: same likeliest token through llama.cpp" in " ".join(names)
-    assert "library_name: gguf" in (out / "README.md").read_text(encoding="utf-8")
+    assert "weights in fp32: same likeliest token" in names
+    assert "library_name: gguf" in (out / "gguf" / "README.md").read_text(encoding="utf-8")
+    assert [notes.count(note) for note in ("merging", "asking llama.cpp")] == [1, 1]
+    assert (out / "merged" / "model.safetensors").is_file()
 
 
 def test_komt_knows_an_exported_model_again(base: Make, run_folder: MakeRun, tmp_path: Path) -> None:
@@ -123,6 +128,7 @@ def test_without_out_a_run_keeps_its_exports(
         (["{base}", "--format", "merged", "--push", "nobody", "--out", "x"], 2, "not of the form ORG/NAME"),
         (["{base}", "--format", "merged,gguf", "--push", "a/b", "--out", "x"], 2, "--push takes one format"),
         (["{base}", "--format", "merged", "--shard-size", "big", "--out", "x"], 2, "--shard-size big"),
+        (["{base}", "--format", "merged", "--out", "{base}/config.json/x"], 2, "config.json is a file"),
         (["{empty}", "--format", "merged", "--out", "x"], 1, "the run has no trained model yet"),
     ],
 )

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 
+from komt.errors import ModelError
 from komt.export.answers import PROMPTS
 from komt.export.gates import Gate
 from komt.export.merge import fold, load_unmerged, merge
@@ -124,6 +126,14 @@ def test_another_base_than_that_of_the_training_fails(base: Make, adapted: Make)
         == f"another commit of the hub: {'a' * 12}; the adapter was trained on {'b' * 12}"
     )
     assert base_gate(newer).passed
+
+
+def test_a_model_that_computes_no_numbers_is_told_before_anything_is_written(ending: Place) -> None:
+    model = load_unmerged(ending)
+    with torch.no_grad():
+        model.model.norm.weight[0] = float("nan")
+    with pytest.raises(ModelError, match="no numbers, before anything is exported"):
+        reference_of(model, load_tokenizer(ending), None)
 
 
 def test_the_reference_is_full_precision_base_and_adapter(base: Make, adapted: Make) -> None:

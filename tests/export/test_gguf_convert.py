@@ -1,17 +1,21 @@
 """Model folders to GGUF by llama.cpp's converter."""
 
 import json
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from converted import converted
 
 from komt.errors import MissingExtra, ModelError, UsageError
+from komt.export import gguf_convert
 from komt.export.gguf_convert import check_quants, convert, explain, export_gguf
 from komt.export.gguf_file import read_gguf
+from komt.export.quantise import quantise
 from komt.models import llama_cpp
 from komt.models.gguf_header import read_header
-from komt.testing import tiny_model, tiny_model_folder
+from komt.testing import tiny_model_folder
 
 TEXTS = (
     "세종은 1443년에 훈민정음을 만들었다.",
@@ -70,8 +74,12 @@ def test_a_vocabulary_extended_for_korean_keeps_the_pre_tokenizer_of_its_base(tm
 
     folder = tiny_model_folder(tmp_path / "model", "qwen3")
     edit(folder, as_qwen)
-    out = convert(folder, tmp_path / "out.gguf")
-    assert read_header(out).values["tokenizer.ggml.pre"] == "qwen2"
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n")  # the converter would copy what it says
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    values = read_header(convert(folder, tmp_path / "out.gguf")).values
+    assert values["tokenizer.ggml.pre"] == "qwen2"
+    assert "general.license" not in values
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_a_pre_tokenizer_nobody_knows_is_explained_and_nothing_is_left(tmp_path):
@@ -102,29 +110,38 @@ def test_another_template_in_the_tokenizers_settings_is_noticed(tmp_path):
     assert files_in(tmp_path / "gguf") == []
 
 
-def test_forms_are_written_under_their_names_and_the_full_file_only_where_asked_for(tmp_path):
-    folder = tiny_model_folder(tmp_path / "merged", "gemma3")
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+@pytest.fixture
+def converted_before(monkeypatch):
+    """A folder whose file in 16 bits is there already: what is tried here begins after the converter."""
+    folder, file = converted("gemma3")
+
+    def convert(_folder, out, *, name):
+        return Path(shutil.copy(file, out))
+
+    monkeypatch.setattr(gguf_convert, "convert", convert)
+    return folder
+
+
+def test_forms_are_written_under_their_names_and_the_full_file_only_where_asked_for(
+    converted_before, tmp_path
+):
     told = []
-    files = export_gguf(folder, tmp_path / "gguf", ["q8_0", "Q4_0"], told.append, name="sample")
+    files = export_gguf(converted_before, tmp_path / "gguf", ["q8_0", "Q4_0"], told.append, name="sample")
     assert [path.name for path in files] == ["sample-Q8_0.gguf", "sample-Q4_0.gguf"]
     assert files_in(tmp_path / "gguf") == ["sample-Q4_0.gguf", "sample-Q8_0.gguf"]
     assert len(told) == 3
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert {t.kind for t in read_gguf(files[0]).tensors if "attn_q.w" in t.name} == {"Q8_0"}
 
 
-def test_a_form_that_fails_takes_the_others_with_it(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "libgguf", None)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    folder = tmp_path / "merged"
-    tiny_model_folder(folder, "llama")
-    wide = tiny_model("llama", 600)
-    config = wide.config
-    config.hidden_size, config.intermediate_size = 256, 256
-    type(wide)(config).save_pretrained(folder)
+def test_a_form_that_fails_takes_the_others_with_it(converted_before, tmp_path, monkeypatch):
+    def broken(source, out, form):
+        if form == "q4_k_m":
+            raise MissingExtra("no libgguf")
+        return quantise(source, out, form)
+
+    monkeypatch.setattr(gguf_convert, "quantise", broken)
     with pytest.raises(MissingExtra, match="libgguf"):
-        export_gguf(folder, tmp_path / "gguf", ["f16", "q8_0", "q4_k_m"])
+        export_gguf(converted_before, tmp_path / "gguf", ["f16", "q8_0", "q4_k_m"])
     assert files_in(tmp_path / "gguf") == []
 
 

@@ -6,10 +6,11 @@ from converted import configure, converted, copy_of
 
 from komt.export.gguf_file import read_gguf
 from komt.export.gguf_gates import _window_gates, full_gates, gguf_gates
-from komt.export.gguf_measure import Probes, against, put_weights
-from komt.export.measure import load_exported, load_exported_tokenizer, text_logits
+from komt.export.gguf_measure import against, likeliest, put_weights
+from komt.export.measure import Agreement, load_exported, load_exported_tokenizer, text_logits
 from komt.export.quantise import quantise
 from komt.export.text import reference_ids
+from komt.models import llama_cpp
 from komt.testing import tiny_model_folder
 
 
@@ -86,18 +87,31 @@ def test_a_window_that_llama_cpp_does_not_know_is_told_or_fails(tmp_path):
     assert _window_gates(folder, 513) == []
 
 
+def test_slots_that_share_the_text_choose_as_one_does():
+    folder, file = converted("llama")
+    ids = reference_ids(load_exported_tokenizer(folder), 70)
+    chosen = []
+    for slots in (1, 4):
+        with llama_cpp.start(file, context=512, slots=slots, threads=1) as server:
+            chosen.append(likeliest(server, ids))
+    assert chosen[0] == chosen[1]
+    assert len(chosen[0]) == 70
+
+
 def test_limits_of_the_full_forms():
-    assert failed(full_gates("F16", Probes(512, 507, 0.05))) == []
-    assert failed(full_gates("F16", Probes(512, 506, 0.05))) == [
+    assert failed(full_gates("F16", Agreement(512, 507, 0.05))) == []
+    assert failed(full_gates("F16", Agreement(512, 506, 0.05))) == [
         "GGUF F16: same likeliest token through llama.cpp"
     ]
-    assert failed(full_gates("F16", Probes(512, 511, 0.2))) == ["GGUF F16: largest margin where it differs"]
+    assert failed(full_gates("F16", Agreement(512, 511, 0.2))) == [
+        "GGUF F16: largest margin where it differs"
+    ]
 
 
 def test_probes_compare_choices_with_logits():
     logits = torch.tensor([[0.0, 2.0, 1.5], [3.0, 0.0, 1.0]])
-    assert against(logits, [1, 0]) == Probes(2, 2, 0.0)
-    assert against(logits, [2, 0]) == Probes(2, 1, 0.5)
+    assert against(logits, [1, 0]) == Agreement(2, 2, 0.0)
+    assert against(logits, [2, 0]) == Agreement(2, 1, 0.5)
 
 
 @pytest.mark.parametrize("family", ["llama", "mistral", "qwen3", "gemma3"])

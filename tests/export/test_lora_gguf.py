@@ -4,10 +4,9 @@ import json
 
 import pytest
 import torch
-from converted import as_in_llama_cpp
+from converted import converted
 
 from komt.errors import ModelError
-from komt.export.gguf_convert import convert
 from komt.export.gguf_measure import likeliest
 from komt.export.lora_gguf import convert_lora, lora_name
 from komt.export.measure import text_logits
@@ -15,6 +14,7 @@ from komt.export.text import reference_ids
 from komt.models import llama_cpp
 from komt.models.gguf_header import read_header
 from komt.models.load import load_model, load_tokenizer
+from komt.models.resolve import resolve
 
 
 @pytest.mark.parametrize(
@@ -25,15 +25,13 @@ from komt.models.load import load_model, load_tokenizer
         ("qwen3", {"use_rslora": True, "r": 4, "lora_alpha": 2}),
     ],
 )
-def test_base_and_adapter_answer_as_in_transformers(tmp_path, base, adapted, family, settings):
-    bare = base(family)
-    as_in_llama_cpp(bare.folder)
-    place = adapted(bare, **settings)
+def test_base_and_adapter_answer_as_in_transformers(tmp_path, adapted, family, settings):
+    folder, full = converted(family)
+    place = adapted(resolve(str(folder)), **settings)
     model, tokenizer = load_model(place, 32), load_tokenizer(place)
     file = convert_lora(place.adapter, place.folder, tmp_path / lora_name("작은"))
     assert file.name == "작은-lora-F16.gguf"
     assert read_header(file).kind == "adapter"
-    full = convert(place.folder, tmp_path / "base-F16.gguf")
     ids = reference_ids(tokenizer, 64)
     with llama_cpp.start(full, adapters={"작은": file}, context=512, threads=1) as server:
         chosen, unadapted = likeliest(server, ids), likeliest(server, ids, "")

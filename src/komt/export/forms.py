@@ -57,6 +57,7 @@ class Work:
         reference: what the trained model does; tokenizer: its own.
         model: in memory, unmerged, until a form takes it.
         gates: by form; stored: dtype of the weights written last.
+        full: the merged model in fp32, where it was written already, and its gates.
     """
 
     place: Place
@@ -68,6 +69,7 @@ class Work:
     model: Any
     gates: dict[str, list[Gate]] = field(default_factory=dict)
     stored: Dtype = "bf16"
+    full: tuple[Path, list[Gate]] | None = None
 
 
 def begin(place: Place, run: Run | None, options: Options, note: Note) -> Work:
@@ -109,12 +111,14 @@ def _merged(work: Work, folder: Path) -> list[Gate]:
     asked = work.options.dtype
     gates = _merged_as(work, folder, asked or "bf16")
     lost = [gate for gate in gates if not gate.passed and gate.name.startswith("weights in bf16")]
-    if asked or not lost:
-        return gates
-    work.note("bf16 rounds too much away: writing fp32")
-    shutil.rmtree(folder)
-    told = "; ".join(f"{gate.measured}, allowed {gate.allowed}" for gate in lost)
-    return [*_merged_as(work, folder, "fp32"), reported("weights in bf16, therefore not taken", told)]
+    if lost and not asked:
+        work.note("bf16 rounds too much away: writing fp32")
+        shutil.rmtree(folder)
+        told = "; ".join(f"{gate.measured}, allowed {gate.allowed}" for gate in lost)
+        gates = [*_merged_as(work, folder, "fp32"), reported("weights in bf16, therefore not taken", told)]
+    if work.stored == "fp32":
+        work.full = (folder, gates)
+    return gates
 
 
 def _merged_as(work: Work, folder: Path, dtype: Dtype) -> list[Gate]:
@@ -150,14 +154,15 @@ def _gguf(work: Work, folder: Path) -> list[Gate]:
     from komt.export.gguf_gates import gguf_gates
     from komt.export.modelfile import write_modelfiles
 
-    name, merged = name_of(work.place, work.run), folder / ".merged"
-    gates = [gate for gate in _merged_as(work, merged, "fp32") if gate.allowed != REPORTED]
+    name, own = name_of(work.place, work.run), folder / ".merged"
+    merged, measured = work.full or (own, _merged_as(work, own, "fp32"))
+    gates = [gate for gate in measured if gate.allowed != REPORTED]
     files = export_gguf(merged, folder, work.options.quants, work.note, name=name)
     work.note("asking llama.cpp")
     gates += gguf_gates(merged, files, work.reference)
     licence = base_of(work.place).licence
     write_modelfiles(merged, files, licence=" ".join(filter(None, (licence.name, licence.url))))
-    shutil.rmtree(merged)
+    shutil.rmtree(own, ignore_errors=True)
     if work.place.adapter is not None:
         gates += _lora(work, folder, name)
     write_notices(work.place, folder)
@@ -169,7 +174,7 @@ def _lora(work: Work, folder: Path, name: str) -> list[Gate]:
     """The adapter as a GGUF file, measured on its base; where llama.cpp cannot apply it, the reason."""
     from komt.export.gguf_convert import convert
     from komt.export.gguf_gates import full_gates
-    from komt.export.gguf_measure import against, likeliest
+    from komt.export.gguf_measure import AT_ONCE, against, likeliest
     from komt.export.lora_gguf import convert_lora, lora_name
     from komt.models import llama_cpp
 
@@ -181,7 +186,7 @@ def _lora(work: Work, folder: Path, name: str) -> list[Gate]:
         return [reported("GGUF adapter", f"left out: {error.what}")]
     base = convert(work.place.folder, folder / ".base-F16.gguf", name=base_of(work.place).name)
     context = max(len(work.reference.ids) + 64, 2048)
-    with llama_cpp.start(base, adapters={"adapter": lora}, context=context) as server:
+    with llama_cpp.start(base, adapters={"adapter": lora}, context=context, slots=AT_ONCE) as server:
         chosen = likeliest(server, work.reference.ids)
     base.unlink()
     return full_gates("adapter on the base in F16", against(work.reference.logits, chosen))

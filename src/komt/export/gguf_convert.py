@@ -193,7 +193,7 @@ def _prepared(folder: Path, beside: Path, name: str) -> Iterator[tuple[Path, dic
         view = Path(made) / name
         view.mkdir()
         for path in sorted(folder.iterdir()):
-            if path.is_file():
+            if path.is_file() and path.name != "README.md":  # whose header the converter would copy
                 _link(path.resolve(), view / path.name)
         gemma = "gemma" in read_json(folder / "config.json").get("model_type", "")
         # A Gemma with another vocabulary can be written as merges; Llama's kind only so.

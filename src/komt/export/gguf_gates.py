@@ -11,7 +11,7 @@ from komt.example import Message
 from komt.export.gates import Gate, reported
 from komt.export.gguf_convert import ignored_window
 from komt.export.gguf_measure import (
-    Probes,
+    AT_ONCE,
     against,
     answers_end,
     ends_at,
@@ -20,15 +20,19 @@ from komt.export.gguf_measure import (
     rendered,
     tokens,
 )
-from komt.export.measure import load_exported, load_exported_tokenizer, perplexity, text_logits
-from komt.export.parity import Reference, reference_of
+from komt.export.measure import (
+    Agreement,
+    load_exported,
+    load_exported_tokenizer,
+    perplexity,
+    text_logits,
+)
+from komt.export.parity import Reference, agreement_gates, reference_of
 from komt.export.text import KOREAN_TEXT
 from komt.models import llama_cpp
 from komt.models.template import end_token_id
 from komt.pack.encode import prompt_ids
 
-TOP_TOKEN = 0.99
-MARGIN = 0.1
 # By how much rounding may raise the perplexity of the Korean text, and how many likeliest tokens it keeps.
 # The numbers are shown, for people to judge; the limits only stop a file that is broken, whose perplexity is
 # a hundredfold. Gemma 3 270M, whose narrow matrices suffer most, loses 0.0 % (Q8_0) and 80 % (Q4_0).
@@ -90,7 +94,8 @@ def gguf_gates(
     gates = _window_gates(merged, len(reference.ids))
     for file in files:
         form = form_of(file)
-        with llama_cpp.start(file, context=max(len(reference.ids) + 64, 2048)) as server:
+        context = max(len(reference.ids) + 64, 2048)
+        with llama_cpp.start(file, context=context, slots=AT_ONCE) as server:
             chosen = likeliest(server, reference.ids)
             if form in _FULL:
                 gates += full_gates(form, against(reference.logits, chosen))
@@ -116,22 +121,9 @@ def form_of(file: Path) -> str:
     return file.stem.rpartition("-")[2]
 
 
-def full_gates(form: str, found: Probes) -> list[Gate]:
+def full_gates(form: str, found: Agreement) -> list[Gate]:
     """Weights in 16 bits: the same likeliest token at 99 % of the places, and close choices elsewhere."""
-    return [
-        Gate(
-            f"GGUF {form}: same likeliest token through llama.cpp",
-            found.share >= TOP_TOKEN,
-            f"{found.same} of {found.positions} ({found.share:.1%})",
-            f"at least {TOP_TOKEN:.0%}",
-        ),
-        Gate(
-            f"GGUF {form}: largest margin where it differs",
-            found.margin < MARGIN,
-            f"{found.margin:.3f}" if found.same < found.positions else "differs nowhere",
-            f"under {MARGIN}",
-        ),
-    ]
+    return agreement_gates(found, f"GGUF {form}", " through llama.cpp")
 
 
 def _quantised_gates(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,28 +13,11 @@ import numpy as np
 from komt.errors import ModelError
 from komt.example import Message
 from komt.export.gguf_file import GgufFile, Tensor, read_gguf
+from komt.export.measure import Agreement
 from komt.models.llama_cpp import LlamaServer
 
-
-@dataclass(frozen=True, slots=True)
-class Probes:
-    """llama.cpp's likeliest token at each place of a text, against a reference.
-
-    Attributes:
-        positions: number of places; same: those where both choose the same token.
-        margin: the largest logit by which the reference prefers its own token, where they differ; 0 for none.
-    """
-
-    positions: int
-    same: int
-    margin: float
-
-    @property
-    def share(self) -> float:
-        """Share of places with the same token, 0 to 1."""
-        return self.same / self.positions
-
-
+# Stretches of the text that are computed at the same time: more would compute more beginnings anew.
+AT_ONCE = 4
 _GREEDY: Mapping[str, Any] = {
     "temperature": 0,
     "samplers": ["temperature"],
@@ -45,22 +29,30 @@ _GREEDY: Mapping[str, Any] = {
 def likeliest(server: LlamaServer, ids: Sequence[int], adapter: str | None = None) -> list[int]:
     """llama.cpp's likeliest token after each of the text's beginnings, teacher-forced: len(ids) - 1 tokens.
 
-    The server gives no probabilities of a prompt, but writes one token after it. Each request is one token
-    longer than the last, whose computation the server keeps, so that each computes one token.
+    The server gives no probabilities of a prompt, but writes one token after it. Each slot has a stretch of
+    the text: its first request computes what stands before, and each later one is one token longer than the
+    last, whose computation the slot keeps. So the weights are read once for a token of every slot.
 
     Raises:
         ModelError: the server refuses.
     """
-    chosen = []
-    for end in range(1, len(ids)):
-        body = {**_GREEDY, "prompt": [int(token) for token in ids[:end]], "n_predict": 1}
-        if server.adapters:
-            body["lora"] = server.lora(adapter)
-        chosen.append(int(server.post("/completion", body)["tokens"][0]))
-    return chosen
+    lora = {"lora": server.lora(adapter)} if server.adapters else {}
+    ends = range(1, len(ids))
+    each = -(-len(ends) // server.slots)
+
+    def stretch(slot: int) -> list[int]:
+        chosen = []
+        for end in ends[slot * each : (slot + 1) * each]:
+            prompt = [int(token) for token in ids[:end]]
+            body = {**_GREEDY, **lora, "prompt": prompt, "n_predict": 1, "id_slot": slot}
+            chosen.append(int(server.post("/completion", body)["tokens"][0]))
+        return chosen
+
+    with ThreadPoolExecutor(server.slots) as pool:
+        return [token for part in pool.map(stretch, range(server.slots)) for token in part]
 
 
-def against(logits: Any, chosen: Sequence[int]) -> Probes:
+def against(logits: Any, chosen: Sequence[int]) -> Agreement:
     """Compare chosen tokens with reference logits, (positions, vocabulary)."""
     import torch
 
@@ -68,7 +60,7 @@ def against(logits: Any, chosen: Sequence[int]) -> Probes:
     rows = torch.arange(len(picks))
     best = logits.argmax(-1)
     behind = logits[rows, best] - logits[rows, picks.clamp(max=logits.shape[-1] - 1)]
-    return Probes(len(picks), int((best == picks).sum()), float(behind.max()))
+    return Agreement(len(picks), int((best == picks).sum()), float(behind.max()))
 
 
 def put_weights(model: Any, path: Path) -> int:
@@ -163,8 +155,10 @@ def ends_at(server: LlamaServer, ids: Sequence[int], end: int) -> bool:
 
 def answers_end(server: LlamaServer, prompts: Sequence[Sequence[int]], new_tokens: int) -> int:
     """How many greedy answers end by an end token within the limit."""
-    ended = 0
-    for prompt in prompts:
+
+    def ends(prompt: Sequence[int]) -> bool:
         body = {**_GREEDY, "prompt": list(prompt), "n_predict": new_tokens}
-        ended += server.post("/completion", body)["stop_type"] == "eos"
-    return ended
+        return bool(server.post("/completion", body)["stop_type"] == "eos")
+
+    with ThreadPoolExecutor(server.slots) as pool:
+        return sum(pool.map(ends, prompts))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from komt.errors import ModelError
+from komt.models.load import check_complete
 from komt.models.quiet import quiet
 from komt.pack.probe import device_of
 
@@ -21,13 +22,13 @@ class Agreement:
         same: places where both have the same likeliest token.
         margin: the largest logit by which the first model prefers its own token to the other's choice, over
             the places where they differ; 0 where there is none.
-        difference: the largest difference of any logit.
+        difference: the largest difference of any logit; None where the second one tells its choices alone.
     """
 
     positions: int
     same: int
     margin: float
-    difference: float
+    difference: float | None = None
 
     @property
     def share(self) -> float:
@@ -90,11 +91,16 @@ def load_exported(folder: Path, remote_code: bool = False) -> Any:
         from transformers import AutoModelForCausalLM
 
         try:
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch.float32, local_files_only=True, trust_remote_code=remote_code
+            model, found = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=torch.float32,
+                local_files_only=True,
+                trust_remote_code=remote_code,
+                output_loading_info=True,
             )
         except Exception as error:
             raise _unreadable(folder, error) from error
+    check_complete(found, folder)
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from komt.errors import MissingExtra
+from komt.errors import MissingExtra, ModelError
 from komt.example import Message
 from komt.export.answers import Asked, ended, questions
 from komt.export.gates import Gate, reported
@@ -64,15 +64,24 @@ def reference_of(model: Any, tokenizer: Any, data: Path | None) -> Reference:
         model: from `load_unmerged`.
         tokenizer: its own.
         data: the run's data folder, or None.
+
+    Raises:
+        ModelError: it computes no numbers.
     """
     ids = _within_context(model, reference_ids(tokenizer))
+    logits = text_logits(model, ids)
+    if not bool(logits.isfinite().all()):
+        raise ModelError(
+            "the model computes logits that are no numbers, before anything is exported",
+            cure="train again with a lower train.lr, or fetch its files anew",
+        )
     base = None
     if hasattr(model, "disable_adapter"):
         with model.disable_adapter():
             base = perplexity(text_logits(model, ids), ids)
     asked = questions(data, tokenizer)
     stops = {end_token_id(tokenizer), tokenizer.eos_token_id} - {None}
-    return Reference(ids, text_logits(model, ids), base, asked, ended(model, tokenizer, asked, sorted(stops)))
+    return Reference(ids, logits, base, asked, ended(model, tokenizer, asked, sorted(stops)))
 
 
 def _within_context(model: Any, ids: list[int]) -> list[int]:
@@ -106,6 +115,7 @@ def merge_gates(reference: Reference, merged: Any) -> list[Gate]:
 
 def parity_gates(what: str, found: Agreement) -> list[Gate]:
     """Two models that must be the same but for the order of sums in fp32."""
+    assert found.difference is not None
     return [
         Gate(
             f"{what}: largest difference of a logit",
@@ -144,11 +154,11 @@ def stored_gates(reference: Reference, folder: Path, place: Place, stored: str) 
     ]
 
 
-def agreement_gates(found: Agreement, what: str) -> list[Gate]:
+def agreement_gates(found: Agreement, what: str, through: str = "") -> list[Gate]:
     """The likeliest token is the same at 99 % of the places, and elsewhere the choice was close."""
     return [
         Gate(
-            f"{what}: same likeliest token",
+            f"{what}: same likeliest token{through}",
             found.share >= TOP_TOKEN,
             f"{found.same} of {found.positions} ({found.share:.1%})",
             f"at least {TOP_TOKEN:.0%}",

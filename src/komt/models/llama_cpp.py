@@ -41,11 +41,14 @@ class LlamaServer:
         key: what requests send as `Authorization: Bearer …`; made anew for each server.
         adapters: names of the LoRA adapters, in llama.cpp's numbering; the first one is on by default.
         context_tokens: what one slot holds, prompt and answer together.
+        slots: how many requests it computes at the same time.
     """
 
-    def __init__(self, server: Any, key: str, adapters: tuple[str, ...], context_tokens: int) -> None:
+    def __init__(
+        self, server: Any, key: str, adapters: tuple[str, ...], context_tokens: int, slots: int
+    ) -> None:
         self.address, self.key, self.adapters = str(server.listening_address), key, adapters
-        self.context_tokens = context_tokens
+        self.context_tokens, self.slots = context_tokens, slots
         self._client = httpx2.Client(
             base_url=self.address,
             headers={"Authorization": f"Bearer {key}"},
@@ -174,7 +177,7 @@ def start(
         # llama.cpp says why only on the error stream: the load is tried again, and heard.
         said = _listen(lambda: library.Server(parameters(1)))
         raise _explain(path, adapters, said) from None
-    return LlamaServer(server, key, tuple(adapters), min(each, header.context_tokens or each))
+    return LlamaServer(server, key, tuple(adapters), min(each, header.context_tokens or each), slots)
 
 
 def _parameters(path: Path, adapters: Mapping[str, Path], context: int, slots: int, threads: int) -> Any:

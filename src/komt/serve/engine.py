@@ -189,6 +189,21 @@ class LoadedEngine(Engine, Protocol):
         """Free the model; what is still being computed ends with an error. May be called again."""
 
 
+class EngineByIds(Engine, Protocol):
+    """An engine that reads token ids itself, and so answers conversations by them."""
+
+    def answer(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        *,
+        max_new_tokens: int,
+        on_done: Callable[[int], None] | None = None,
+    ) -> list[Completion]:
+        """Greedy answers to conversations; as `generate`."""
+        prompts = [self.prompt_ids(messages) for messages in conversations]
+        return self.generate(prompts, max_new_tokens=max_new_tokens, on_done=on_done)
+
+
 class SubmittingEngine(LoadedEngine, Protocol):
     """An engine that computes many answers at the same time inside this process, for the API."""
 

@@ -9,12 +9,12 @@ from typing import Any
 from komt.errors import ModelError
 from komt.example import Message
 from komt.models.llama_cpp import LlamaServer
-from komt.serve.engine import Completion, Settings
+from komt.serve.engine import Completion, EngineByIds, Settings
 
 OWN_ADAPTER = "default"
 
 
-class LlamaCppEngine:
+class LlamaCppEngine(EngineByIds):
     """A GGUF model as an engine; closing it stops its server.
 
     Attributes:
@@ -28,7 +28,6 @@ class LlamaCppEngine:
         self.server = server
         # As with the other engines: a model's own adapter is on, those beside it only where asked for.
         self._lora = server.lora(OWN_ADAPTER if OWN_ADAPTER in server.adapters else "")
-        self._slots = int(server.get("/props")["total_slots"])
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -82,20 +81,9 @@ class LlamaCppEngine:
 
         # Prompts that begin alike stand together, so that a slot's cache serves the next one.
         order = sorted(range(len(prompts)), key=lambda place: list(prompts[place]))
-        with ThreadPoolExecutor(self._slots) as pool:
+        with ThreadPoolExecutor(self.server.slots) as pool:
             found = dict(zip(order, pool.map(complete, order), strict=True))
         return [found[place] for place in range(len(prompts))]
-
-    def answer(
-        self,
-        conversations: Sequence[Sequence[Message]],
-        *,
-        max_new_tokens: int,
-        on_done: Callable[[int], None] | None = None,
-    ) -> list[Completion]:
-        """Greedy answers to conversations; as `generate`."""
-        prompts = [self.prompt_ids(messages) for messages in conversations]
-        return self.generate(prompts, max_new_tokens=max_new_tokens, on_done=on_done)
 
     def stream(self, messages: Sequence[Message], *, settings: Settings | None = None) -> Iterator[str]:
         """Pieces of one answer as they come, never a broken syllable.

@@ -37,10 +37,12 @@ class RemoteEngine:
 
     Attributes:
         model: its name there.
+        takes_ids: whether `generate` may ask by token ids (vLLM and llama.cpp take them; OpenAI does not).
         loglikelihood: None: the chat API tells nothing of how likely a model holds a given text.
     """
 
     loglikelihood = None
+    takes_ids = False
 
     def __init__(
         self, address: str, *, api_key: str = "", wait: Callable[[float], None] = time.sleep
@@ -88,10 +90,15 @@ class RemoteEngine:
         batch_tokens: int = 0,
         on_done: Callable[[int], None] | None = None,
     ) -> list[Completion]:
-        """Not by token ids: see `answer`; raises as `prompt_ids`, unless there are no prompts."""
-        if prompts:
+        """Greedy answers to token ids, where the server takes them; they carry no ids themselves.
+
+        Raises:
+            ModelError: it does not, as `prompt_ids` says; or as `answer`.
+        """
+        if prompts and not self.takes_ids:
             self.prompt_ids([])
-        return []
+        bodies = [{"prompt": [int(token) for token in prompt]} for prompt in prompts]
+        return self._all("completions", bodies, max_new_tokens, on_done)
 
     def answer(
         self,
@@ -107,17 +114,6 @@ class RemoteEngine:
         """
         bodies = [{"messages": [m.as_chat() for m in messages]} for messages in conversations]
         return self._all("chat/completions", bodies, max_new_tokens, on_done)
-
-    def complete(
-        self,
-        prompts: Sequence[Sequence[int]],
-        *,
-        max_new_tokens: int,
-        on_done: Callable[[int], None] | None = None,
-    ) -> list[Completion]:
-        """As `answer`, of token ids, for servers that take them (vLLM and llama.cpp do; OpenAI does not)."""
-        bodies = [{"prompt": [int(token) for token in prompt]} for prompt in prompts]
-        return self._all("completions", bodies, max_new_tokens, on_done)
 
     def _all(
         self,

@@ -17,7 +17,7 @@ from komt.pack.masks import attention_masks
 from komt.pack.probe import device_of
 from komt.serve.adapters import Adapters
 from komt.serve.batching import BatchStream, Row, Scheduler
-from komt.serve.engine import Completion, Request, Settings
+from komt.serve.engine import Completion, EngineByIds, Request, Settings
 from komt.serve.fair_lock import FairLock
 from komt.serve.likelihood import Asked, Likelihood, likelihoods
 from komt.serve.lone_row import LoneRow
@@ -32,7 +32,7 @@ _CACHE_BYTES = 1 << 30
 _LEAST_CACHED_TOKENS, _MOST_CACHED_TOKENS = 4096, 65_536
 
 
-class TransformersEngine:
+class TransformersEngine(EngineByIds):
     """A loaded model and its tokenizer as an engine, for any number of threads.
 
     Streams are computed together, each as if it were alone: tokens are the same in fp32; in bf16 the model's
@@ -147,17 +147,6 @@ class TransformersEngine:
                 found = [self._generate_alone(prompt, max_new_tokens, told) for prompt in chosen]
             for place, (ids, ended) in zip(batch, found, strict=True):
                 answers[place] = Completion(tuple(ids), text_of(self._tokenizer, ids), ended)
-
-    def answer(
-        self,
-        conversations: Sequence[Sequence[Message]],
-        *,
-        max_new_tokens: int,
-        on_done: Callable[[int], None] | None = None,
-    ) -> list[Completion]:
-        """Greedy answers to conversations; as `generate`."""
-        prompts = [self.prompt_ids(messages) for messages in conversations]
-        return self.generate(prompts, max_new_tokens=max_new_tokens, on_done=on_done)
 
     def stream(self, messages: Sequence[Message], *, settings: Settings | None = None) -> Iterator[str]:
         """Pieces of one answer as they come, never a broken syllable.

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,7 +22,6 @@ from komt.example import Message
 from komt.models.check import read_json
 from komt.models.load import load_tokenizer
 from komt.models.place import Place
-from komt.serve.engine import Completion, Settings
 from komt.serve.remote_engine import RemoteEngine
 
 # vLLM makes room for adapters of one of these ranks.
@@ -111,16 +110,15 @@ def check_machine() -> str:
     return found
 
 
-class VllmEngine:
+class VllmEngine(RemoteEngine):
     """A model folder served by vLLM in a child process; closing the engine ends it.
 
     Attributes:
         address: of its API, `http://127.0.0.1:PORT/v1`.
         key: what requests send as `Authorization: Bearer …`.
-        loglikelihood: None: not through vLLM's API of chats.
     """
 
-    loglikelihood = None
+    takes_ids = True
 
     def __init__(
         self, place: Place, *, name: str, adapters: Mapping[str, Path] | None = None, context: int = 0
@@ -156,7 +154,7 @@ class VllmEngine:
         self._end = weakref.finalize(self, _end, self._child, log, self._folder)
         try:
             wait_until_ready(self._child, f"http://127.0.0.1:{port}/health", log)
-            self._remote = RemoteEngine(f"{self.address}#{name}", api_key=self.key)
+            super().__init__(f"{self.address}#{name}", api_key=self.key)
         except BaseException:
             self._end()
             raise
@@ -167,34 +165,9 @@ class VllmEngine:
 
         return prompt_ids(self._tokenizer, messages)
 
-    def generate(
-        self,
-        prompts: Sequence[Sequence[int]],
-        *,
-        max_new_tokens: int,
-        batch_tokens: int = 0,
-        on_done: Callable[[int], None] | None = None,
-    ) -> list[Completion]:
-        """Greedy answers to token ids, in their order; vLLM batches them. They carry no token ids."""
-        return self._remote.complete(prompts, max_new_tokens=max_new_tokens, on_done=on_done)
-
-    def answer(
-        self,
-        conversations: Sequence[Sequence[Message]],
-        *,
-        max_new_tokens: int,
-        on_done: Callable[[int], None] | None = None,
-    ) -> list[Completion]:
-        """Greedy answers to conversations."""
-        return self._remote.answer(conversations, max_new_tokens=max_new_tokens, on_done=on_done)
-
-    def stream(self, messages: Sequence[Message], *, settings: Settings | None = None) -> Iterator[str]:
-        """Pieces of one answer as they come."""
-        return self._remote.stream(messages, settings=settings)
-
     def close(self) -> None:
         """End vLLM."""
-        self._remote.close()
+        super().close()
         self._end()
 
 
