@@ -37,16 +37,18 @@ def card(place: Place, folder: Path, form: Any = "merged", **changed: Any) -> tu
 
 def score(task: str, model: str = "tuned", **changed: Any) -> dict[str, Any]:
     row = {"model": model, "task": task, "split": "test", "shots": 0, "metric": "f1", "value": 0.5}
-    return {
-        **row,
-        "low": 0.4,
-        "high": 0.6,
-        "n": 80,
-        "unscored": 0,
-        "ended": 79,
-        "comparable": True,
-        **changed,
-    }
+    row |= {"low": 0.4, "high": 0.6, "n": 80, "unscored": 0, "ended": 79, "comparable": True}
+    return {**row, **changed}
+
+
+@pytest.fixture
+def told(base: Make, run_folder: MakeRun, tmp_path: Path) -> Callable[..., str]:
+    """The card of a run with these scores, manifest and settings, without its header."""
+
+    def tell(**options: Any) -> str:
+        return card(resolve(str(run_folder(base(), **options))), tmp_path / "out")[1]
+
+    return tell
 
 
 def test_the_header_is_what_the_hub_reads(base: Make, run_folder: MakeRun, tmp_path: Path) -> None:
@@ -88,9 +90,10 @@ def test_a_licence_without_an_id_of_the_hub_is_other(base: Make, tmp_path: Path)
     assert (front["license"], front["license_name"]) == ("other", "some-house-licence-v2")
 
 
-def test_recipe_training_and_scores_are_told(base: Make, run_folder: MakeRun, tmp_path: Path) -> None:
-    rows = [score("sample.qa", "base", value=0.1, low=0.05, high=0.15, ended=0), score("sample.qa")]
-    _, body = card(resolve(str(run_folder(base(), scores=rows))), tmp_path / "out")
+def test_recipe_training_and_scores_are_told(told: Callable[..., str]) -> None:
+    body = told(
+        scores=[score("sample.qa", "base", value=0.1, low=0.05, high=0.15, ended=0), score("sample.qa")]
+    )
     assert "| 방법 | LoRA (r=8, alpha=32, dropout=0.0) |" in body
     assert "| 학습한 예제 | 240개 |" in body
     assert "| last loss | 1.250 |" in body
@@ -128,21 +131,62 @@ def test_terms_that_bar_handing_on_stand_in_both_languages(
     assert "| koalpaca.answer | 10 | generated | not stated |" in body
 
 
-def test_flags_of_the_scores_stand_beneath_them(base: Make, run_folder: MakeRun, tmp_path: Path) -> None:
-    rows = [score("korquad.qa", comparable=False), score("nsmc.sentiment", unscored=3, off_label=2)]
-    place = resolve(
-        str(
-            run_folder(
-                base(), scores=rows, resplit=("korquad",), overrides=("data.quality.contamination=keep",)
-            )
-        )
-    )
-    _, body = card(place, tmp_path / "out")
-    assert "**공개된 결과와 비교할 수 없습니다**(korquad.qa)" in body
-    assert "**Not comparable with published results** (korquad.qa)" in body
-    assert "- nsmc.sentiment, this model: 3 answers could not be scored by f1." in body
-    assert "- nsmc.sentiment, 이 모델: 보기에 없는 답 2개는 오답으로 처리했습니다." in body
-    assert "**Training rows that hold evaluation rows were not left out:**" in body
+def test_flags_of_the_scores_stand_beneath_them(told: Callable[..., str]) -> None:
+    rows = [
+        score("korquad.qa", comparable=False, limit=200),
+        score("nsmc.sentiment", unscored=3, off_label=2, contaminated=7),
+    ]
+    body = told(scores=rows, resplit=("korquad",), overrides=("data.quality.contamination=keep",))
+    for line in (
+        "**공개된 결과와 비교할 수 없습니다**(korquad.qa)",
+        "**Not comparable with published results** (korquad.qa)",
+        "- nsmc.sentiment, this model: 3 answers could not be scored by f1.",
+        "- nsmc.sentiment, 이 모델: 보기에 없는 답 2개는 오답으로 처리했습니다.",
+        "- **nsmc.sentiment: 평가 문항 80개 가운데 7개가 학습 자료에도 있습니다.**",
+        "- **nsmc.sentiment: 7 of 80 evaluation rows are in the training data too:**",
+        "- korquad.qa: 문항 전체가 아니라 최대 200개만 평가했습니다.",
+        "- korquad.qa: not all rows were asked, but at most 200.",
+        "**Training rows that hold evaluation rows were not left out:**",
+    ):
+        assert line in body
+
+
+def test_scores_of_both_orders_and_of_choices_stand_in_rows_of_their_own(told: Callable[..., str]) -> None:
+    rows = [score("korquad.qa", order=order) for order in ("passage_first", "instruction_first")]
+    body = told(scores=[*rows, score("nsmc.sentiment", by="loglikelihood", order="")])
+    for how in ("korquad.qa (test, passage first)", "korquad.qa (test, 지시 먼저)"):
+        assert f"| {how} | f1 | 0.500" in body
+    assert "| nsmc.sentiment (test, choices weighed by their probability) | f1 |" in body
+
+
+def test_the_header_holds_the_tuned_models_scores_with_their_flags(
+    base: Make, run_folder: MakeRun, tmp_path: Path
+) -> None:
+    from huggingface_hub import ModelCard
+
+    rows = [
+        score("sample.qa", "base"),
+        score("sample.qa", flags=["limited"], limit=80),
+        score("sample.qa", metric="exact_match", value=None, low=None, high=None, n=0),
+        score("korquad.qa", order="passage_first", comparable=False, unscored=3),
+    ]
+    place = resolve(str(run_folder(base(), scores=rows)))
+    card(place, tmp_path / "out")
+    found = ModelCard.load(tmp_path / "out" / "README.md").data
+    assert found.model_name == "tiny"
+    assert [(one.dataset_name, one.metric_value, one.metric_name) for one in found.eval_results] == [
+        ("sample.qa", 0.5, "f1 (not all rows were asked)"),
+        (
+            "korquad.qa",
+            0.5,
+            "f1 (not comparable with published results (official set redivided); 3 answers unscored)",
+        ),
+    ]
+    assert found.eval_results[0].metric_args == {"low": 0.4, "high": 0.6, "n": 80, "unscored": 0, "shots": 0}
+    assert found.eval_results[1].dataset_config == "korquad.qa passage_first"
+    front, _ = card(place, tmp_path / "out", "gguf")
+    assert "before quantisation" in front["model-index"][0]["results"][0]["metrics"][0]["name"]
+    assert "model-index" not in card(base(), tmp_path / "bare")[0]
 
 
 def test_an_adapter_without_its_run_says_that_nothing_is_known(
@@ -195,8 +239,8 @@ def test_the_python_in_a_card_answers(ending: Place, adapted: Make, form: Any, t
     assert done.stdout == "네\n"
 
 
-def test_tables_are_whole(base: Make, run_folder: MakeRun, tmp_path: Path) -> None:
-    _, body = card(resolve(str(run_folder(base(), scores=[score("sample.qa")]))), tmp_path / "out")
+def test_tables_are_whole(told: Callable[..., str]) -> None:
+    body = told(scores=[score("sample.qa")])
     lines = body.splitlines()
     for before, line in pairwise(lines):
         if line.startswith("|") and before.startswith("|"):

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from komt.export.card_scores import flags_of, score_rows
+from komt.export.card_scores import flags_of, model_index, score_rows
 from komt.export.gates import Gate
 from komt.export.identity import Base, Licence, base_of, is_tuned, licence_named
 from komt.export.run_facts import Run
@@ -26,8 +26,19 @@ Form = Literal["merged", "adapter", "gguf"]
 _LIBRARIES = {"merged": "transformers", "adapter": "peft", "gguf": "gguf"}
 _RELATIONS = {"merged": "finetune", "adapter": "adapter", "gguf": "quantized"}
 _NAMES = {
-    "ko": {"base": "기반 모델", "base-5shot": "기반 모델, 예시 5개", "tuned": "이 모델"},
-    "en": {"base": "base", "base-5shot": "base, 5 examples", "tuned": "this model"},
+    "ko": {
+        **{"base": "기반 모델", "base-5shot": "기반 모델, 예시 5개", "tuned": "이 모델"},
+        **{
+            "passage_first": "지문 먼저",
+            "instruction_first": "지시 먼저",
+            "loglikelihood": "선택지 확률 비교",
+        },
+    },
+    "en": {
+        **{"base": "base", "base-5shot": "base, 5 examples", "tuned": "this model"},
+        **{"passage_first": "passage first", "instruction_first": "instruction first"},
+        **{"loglikelihood": "choices weighed by their probability"},
+    },
 }
 
 
@@ -132,7 +143,7 @@ def write_card(
         _environment()
         .get_template("card.md.jinja")
         .render(
-            front=_front(place, base, form, sources),
+            front=_front(place, base, form, sources, name, scores),
             name=name,
             form=form,
             where=repository or name,
@@ -171,17 +182,27 @@ def _first_file(files: Sequence[str]) -> str:
     return next((name for name in files if "Q4_K_M" in name), files[0] if files else "")
 
 
-def _front(place: Place, base: Base, form: Form, sources: Sequence[SourceFacts]) -> str:
+def _front(
+    place: Place,
+    base: Base,
+    form: Form,
+    sources: Sequence[SourceFacts],
+    name: str,
+    scores: Sequence[dict[str, Any]],
+) -> str:
     """The YAML header that the hub reads, by huggingface_hub's own class."""
     from huggingface_hub import ModelCardData
 
     licence = base.licence
     tags = ["komt", "korean", "instruction-tuning"] if is_tuned(place) else ["komt", "korean"]
     own_terms = licence.id == "other"
+    results = model_index(scores, quantised=form == "gguf")
     data = ModelCardData(
         base_model=base.hub or None,
         base_model_relation=_RELATIONS[form] if base.hub and (is_tuned(place) or form == "gguf") else None,
         datasets=[source.hub for source in sources if source.hub] or None,
+        eval_results=results or None,
+        model_name=name if results else None,
         language=["ko"],
         library_name=_LIBRARIES[form],
         license=licence.id,
