@@ -182,6 +182,17 @@ def test_a_json_schema_binds_the_answer(over_llama_cpp: Client):
     assert isinstance(json.loads(answer)["답"], int)
 
 
+def test_no_piece_of_a_stream_ends_within_a_character(over_llama_cpp: Client):
+    """A schema makes the tiny model write these letters, most of which are several tokens long."""
+    text = "".join(chr(place) for place in range(0xAC00, 0xD7A4, 53)) + "🙂👨‍👩‍👧 大韓民國"
+    asked = {"type": "json_schema", "json_schema": {"name": "text", "schema": {"const": text}}}
+    told = events(over_llama_cpp.chat(response_format=asked, max_tokens=950, stream=True))
+    pieces = [event["choices"][0]["delta"].get("content", "") for event in told[:-1]]
+    assert json.loads("".join(pieces)) == text
+    assert len([piece for piece in pieces if piece]) > 200
+    assert not [piece for piece in pieces if "\ufffd" in piece]
+
+
 def test_what_an_engine_cannot_do_is_refused_not_left_out(over_transformers: Client):
     for field, value in {
         "response_format": {"type": "json_object"},

@@ -5,6 +5,8 @@ import socket
 import pytest
 
 from komt.api.opening import Opening, open_backend, short_name
+from komt.api.server import bound
+from komt.api.settings import ServerSettings
 from komt.cli import main
 from komt.errors import ModelError, UsageError
 
@@ -36,6 +38,17 @@ def test_a_port_that_is_taken_is_told_before_anything_is_loaded(capsys):
     assert f"cannot listen on 127.0.0.1, port {port}" in capsys.readouterr().err
 
 
+def test_connections_find_out_when_their_client_is_gone_without_a_word():
+    with bound(ServerSettings(port=0)) as listener:
+        listener.listen()
+        with socket.create_connection(listener.getsockname()):
+            connection, _ = listener.accept()
+            with connection:
+                assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                if hasattr(socket, "TCP_KEEPIDLE"):
+                    assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
+
+
 def test_an_address_where_nothing_answers_is_told():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -58,7 +71,6 @@ def test_another_server_of_this_api_is_passed_through_with_its_own_key(gguf, mon
     from api_client import Client
 
     from komt.api.app import running
-    from komt.api.settings import ServerSettings
 
     settings = ServerSettings(port=0, keys=("upstream-key",))
     with running(str(gguf), opening=Opening(context=512), settings=settings) as inner:

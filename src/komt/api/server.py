@@ -15,6 +15,8 @@ from komt.errors import KomtError, UsageError, need
 
 # So long connections may lie idle between two requests.
 _KEEP_ALIVE_S = 60
+# A silent connection is probed after 30 seconds, and given up when three probes, 10 seconds apart, are lost.
+_PROBES = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 
 @contextmanager
@@ -34,11 +36,20 @@ def bound(settings: ServerSettings) -> Iterator[socket.socket]:
         raise _cannot_listen(host, port, error) from error
     with listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _look_after(listener)
         try:
             listener.bind(place)
         except OSError as error:
             raise _cannot_listen(host, port, error) from error
         yield listener
+
+
+def _look_after(listener: socket.socket) -> None:
+    """Its connections find out when a client's machine is gone without a word, and free their places."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _PROBES.items():
+        if option := getattr(socket, name, None):  # not on every system
+            listener.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def serve_until_signal(app: Any, listener: socket.socket, on_ready: Callable[[str], None]) -> None:
