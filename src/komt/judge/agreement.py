@@ -129,11 +129,17 @@ def score_agreement(
     def stricter(a: Floats, b: Floats) -> float:
         return float((a - b).mean())
 
-    varying = (_undefined_if_constant(f, both=False) for f in (spearman, kendall))
-    found = [
-        _coefficient(names, one, other, f, seed) for f in (*varying, _undefined_if_constant(kappa), stricter)
-    ]
-    return ScoreAgreement(*found, len(names), len(questions) - len(names))
+    def agreement(coefficient: Coefficient) -> Agreement:
+        return _coefficient(names, one, other, coefficient, seed)
+
+    return ScoreAgreement(
+        agreement(_undefined_if_constant(spearman, both=False)),
+        agreement(_undefined_if_constant(kendall, both=False)),
+        agreement(_undefined_if_constant(kappa)),
+        agreement(stricter),
+        len(names),
+        len(questions) - len(names),
+    )
 
 
 def alpha(questions: Sequence[str], ratings: Sequence[Sequence[float | None]], *, seed: int = 0) -> Agreement:

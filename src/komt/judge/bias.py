@@ -107,7 +107,7 @@ def length_bias_of_scores(
     questions, models = [row[0] for row in read], [row[1] for row in read]
     columns = np.array([(np.log2(1 + length), score) for *_, length, score in read])
     found = _slope(_residuals(columns, questions, models), questions, seed)
-    return found and LengthBias(found.value, found.low, found.high, len(read))
+    return LengthBias(found.value, found.low, found.high, len(read)) if found else None
 
 
 def length_bias_of_verdicts(
@@ -139,7 +139,7 @@ def length_bias_of_verdicts(
         for question, _, _, long, other, verdict in read
         if long != other and verdict != "tie"
     ]
-    return found and LengthBias(found.value, found.low, found.high, len(read), _share(decided, seed))
+    return LengthBias(found.value, found.low, found.high, len(read), _share(decided, seed)) if found else None
 
 
 def _share(values: Sequence[tuple[str, float]], seed: int) -> Estimate | None:
@@ -172,7 +172,8 @@ def _slope(residuals: Floats, questions: Sequence[str], seed: int) -> Estimate |
     names = {name: number for number, name in enumerate(dict.fromkeys(questions))}
     code = np.array([names[name] for name in questions])
     x, y = residuals.T
-    products, squares = np.bincount(code, x * y), np.bincount(code, x * x)
+    products = np.bincount(code, x * y).astype(np.float64)
+    squares = np.bincount(code, x * x).astype(np.float64)
     some = squares > 1e-12
     if not some.any():
         return None

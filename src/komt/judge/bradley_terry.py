@@ -175,6 +175,8 @@ def _fit(wins: Floats) -> Floats:
     active = np.arange(len(wins))
     for _ in range(_ITERATIONS):
         weight = np.exp(strength[active])
+        # The scale that the prior is about: a mean of 1.
+        weight /= weight.mean(1, keepdims=True)
         rates = met[active] / (weight[:, :, None] + weight[:, None, :])
         new = np.log((won[active] + PRIOR) / (rates.sum(2) + PRIOR))
         new -= new.mean(1, keepdims=True)

@@ -175,6 +175,23 @@ def rank_groups_of_pairs(strengths: Strengths, *, level: float = LEVEL) -> Ranki
     return _ranking(places, found, level)
 
 
+def _compared(
+    one: str,
+    other: str,
+    value: float,
+    low: float,
+    high: float,
+    n: int,
+    p: float,
+    adjusted: float,
+    separable: bool,
+) -> Compared:
+    """The better first: on the questions they share that may be the one of the lower mean over its own."""
+    if value < 0:
+        one, other, value, low, high = other, one, -value, -high, -low
+    return Compared(one, other, value, low, high, n, p, adjusted, separable)
+
+
 def _ranking(
     places: Sequence[tuple[str, float, float, float, int]],
     found: Sequence[tuple[tuple[str, str], tuple[float, float, float, int], float]],
@@ -183,12 +200,7 @@ def _ranking(
     """From models, the best first, and their compared pairs."""
     adjusted = holm([p for *_, p in found])
     pairs = [
-        # A pair may differ the other way on the questions it shares: then the better of these stands first.
-        Compared(*pair, *figures, p, after, after <= level)
-        if figures[0] >= 0
-        else Compared(
-            pair[1], pair[0], -figures[0], -figures[2], -figures[1], figures[3], p, after, after <= level
-        )
+        _compared(*pair, *figures, p, after, after <= level)
         for (pair, figures, p), after in zip(found, adjusted, strict=True)
     ]
     above = {(pair.model, pair.other) for pair in pairs if pair.separable}
