@@ -128,3 +128,23 @@ def test_yaml_that_cannot_be_read_is_a_usage_error(tmp_path: Path, text: str, sa
     with pytest.raises(UsageError, match=said) as error:
         load_recipe(write(tmp_path / "r.yaml", text))
     assert error.value.what.startswith("the recipe ")
+
+
+def test_an_override_of_a_tasks_setting_is_told_when_it_is_misspelt(tmp_path: Path) -> None:
+    for override in ("data.tasks.sample.qa.cpa=3", "data.tasks.sample.qa.maximum_of_all=3"):
+        with pytest.raises(UsageError, match=r"data\.tasks\.sample\.qa\.(cpa|maximum_of_all): unknown key"):
+            load_recipe("sample", [override])
+    recipe = load_recipe("sample", ["data.tasks.own=", "data.tasks.korquad.qa="])
+    assert {"own", "korquad.qa"} < set(recipe.data.tasks)
+
+
+def test_names_without_settings_get_them_by_an_override(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.yaml", "name: r\ndata: {tasks: [sample.qa, sample.title], mixtures: [klue]}\n")
+    recipe = load_recipe(path, ["data.tasks.sample.qa.cap=7", "data.mixtures.klue.cap=9"])
+    assert {name: part.cap for name, part in recipe.data.tasks.items()} == {
+        "sample.qa": 7,
+        "sample.title": None,
+    }
+    assert recipe.data.mixtures["klue"].cap == 9
+    path = write(tmp_path / "r.yaml", "name: r\ndata:\n  tasks: [sample.qa]\ntrain:\n")
+    assert load_recipe(path, ["train.lr=1e-4"]).train.lr == 1e-4

@@ -14,6 +14,9 @@ import importlib
 from collections.abc import Iterable
 from types import ModuleType
 
+# Of known names an error prints no more.
+_MOST_NAMES = 40
+
 
 class KomtError(Exception):
     """What happened, where (file, line, row, key), and what to do about it."""
@@ -71,6 +74,14 @@ def one_line(error: Exception) -> str:
     if not lines or isinstance(error, KeyError):
         return f"{type(error).__name__}{': ' if lines else ''}{lines[0] if lines else ''}"
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+
+
+def known_names(names: Iterable[str], command: str) -> str:
+    """Return `known: a, b, c`, or where there are too many to read, the command that prints them."""
+    known = sorted(names)
+    return (
+        f"known: {', '.join(known)}" if len(known) <= _MOST_NAMES else f"`{command}` prints all {len(known)}"
+    )
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

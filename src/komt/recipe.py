@@ -194,16 +194,27 @@ def _override(values: dict[str, Any], override: str) -> None:
     parts = _split_key(values, key)
     node = values
     for part in parts[:-1]:
-        node = node.setdefault(part, {})
-        if not isinstance(node, dict):
+        below = node.setdefault(part, {})
+        if parts[0] == "data" and part in {"tasks", "mixtures"} and isinstance(below, list):
+            # Names without settings: [korquad.qa].
+            below = node[part] = {str(name): {} for name in below}
+        if below is None:
+            below = node[part] = {}
+        if not isinstance(below, dict):
             raise UsageError(f"'{key}' goes through '{part}', which holds a value, not keys")
+        node = below
     node[parts[-1]] = yaml_value(text, f"the value in '{override}'")
 
 
 def _split_key(values: dict[str, Any], key: str) -> list[str]:
     """Split at dots, but keep task names, which hold dots themselves (data.tasks.korquad.qa.cap)."""
-    if key.startswith("data.tasks."):
-        rest = key.removeprefix("data.tasks.")
-        field = next((f for f in TaskPart.model_fields if rest.endswith(f".{f}")), "")
-        return ["data", "tasks", rest.removesuffix(f".{field}"), field] if field else ["data", "tasks", rest]
-    return key.split(".")
+    if not key.startswith("data.tasks."):
+        return key.split(".")
+    rest = key.removeprefix("data.tasks.")
+    name, _, field = rest.rpartition(".")
+    data = values.get("data")
+    known = (data.get("tasks") if isinstance(data, dict) else None) or ()
+    # A misspelt field is told as one, not taken for a part of the task's name.
+    if rest not in known and (name in known or did_you_mean(field, TaskPart.model_fields)):
+        return ["data", "tasks", name, field]
+    return ["data", "tasks", rest]

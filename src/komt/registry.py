@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
-from komt.errors import KomtError, UsageError, did_you_mean
+from komt.errors import KomtError, UsageError, did_you_mean, known_names
 
 T = TypeVar("T")
 
@@ -81,7 +81,7 @@ class Registry(Generic[T]):
         if name not in self._loaders:
             raise UsageError(
                 f"unknown {self.kind} '{name}'{did_you_mean(name, self._loaders)}",
-                cure=f"known: {', '.join(sorted(self._loaders))}",
+                cure=known_names(self._loaders, f"komt {self.kind}s list"),
             )
         if name not in self._loaded:
             self._loaded[name] = self._loaders[name]()

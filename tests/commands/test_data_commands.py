@@ -112,6 +112,35 @@ def test_tasks_are_listed_with_what_programs_read(capsys: Captured) -> None:
     assert "sample.closed_book" in out
 
 
+def test_mixtures_are_listed_with_their_tasks(capsys: Captured) -> None:
+    rows = {row["name"]: row for row in run_json(capsys, "tasks", "list", "--mixtures")}
+    assert "klue-nli.label" in rows["klue"]["tasks"]
+    assert set(rows["klue"]["tasks"]) < set(rows["public"]["tasks"])
+    status, out, _ = run(capsys, "tasks", "list", "--mixtures")
+    assert status == 0
+    assert "KLUE, the Korean language understanding evaluation" in out
+
+
+def test_a_table_in_a_pipe_has_a_line_for_each_row(capsys: Captured) -> None:
+    _, out, _ = run(capsys, "sources", "list")
+    lines = [line for line in out.splitlines() if "aihub-89 " in line]
+    assert lines[0].rstrip().endswith("with questions that their passage does not answer")
+
+
+def test_rows_are_shown_without_breaks_that_are_not_theirs(capsys: Captured) -> None:
+    _, out, _ = run(capsys, "tasks", "show", "sample.qa")
+    for record in run_json(capsys, "tasks", "show", "sample.qa"):
+        for message in record["messages"]:
+            assert f"\n{message['content']}\n" in out
+
+
+def test_of_many_names_an_error_prints_the_nearest_and_the_command_for_all(capsys: Captured) -> None:
+    _, _, err = run(capsys, "tasks", "show", "korquad.q")
+    assert "did you mean 'korquad" in err
+    assert f"`komt tasks list` prints all {len(TASKS.names())}" in err
+    assert len(err) < 200
+
+
 def test_a_task_is_shown_in_every_phrasing(capsys: Captured) -> None:
     shown = run_json(capsys, "tasks", "show", "sample.qa", "-n", "2")
     assert len(shown) == 14

@@ -93,8 +93,9 @@ def _read_row(text: str) -> Any:
 
 
 def _print_counts(counts: dict[tuple[str, ...], int]) -> None:
-    from rich.console import Console
     from rich.table import Column, Table
+
+    from komt.commands._console import table_console
 
     if not counts:
         print("nothing was left out")
@@ -103,5 +104,5 @@ def _print_counts(counts: dict[tuple[str, ...], int]) -> None:
     table.add_column("rows", justify="right")
     for key, n in counts.items():
         table.add_row(*key, f"{n:,}")
-    Console().print(table)
+    table_console().print(table)
     print()

@@ -13,12 +13,11 @@ Example:
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-# Columns of a line where standard output is no terminal, and from which on reasons have room.
-_FILE_WIDTH, _REASONS_WIDTH = 160, 110
+# Columns from which on reasons have room; in a narrow terminal they would stand in single syllables.
+_REASONS_WIDTH = 110
 
 if TYPE_CHECKING:
     from komt.mix import Manifest
@@ -118,11 +117,11 @@ def _refuse_foreign(out: Path) -> None:
 
 
 def _print_manifest(manifest: Manifest) -> None:
-    from rich.console import Console
     from rich.table import Column, Table
 
-    # A file or a pipe takes any width; in a narrow terminal the reasons would stand in single syllables.
-    console = Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
+    from komt.commands._console import table_console
+
+    console = table_console()
     wide = console.width >= _REASONS_WIDTH
     table = Table(Column("task", no_wrap=True), box=None, pad_edge=False)
     for column in ("read", "kept", "shortened", "rejected", "evaluate"):

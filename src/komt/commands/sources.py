@@ -57,8 +57,9 @@ def _list(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(rows, ensure_ascii=False, indent=1))
         return 0
-    from rich.console import Console
     from rich.table import Column, Table
+
+    from komt.commands._console import table_console
 
     name = Column("source", no_wrap=True)
     table = Table(name, "here", "origin", "licence", "what it holds", box=None, pad_edge=False)
@@ -66,7 +67,7 @@ def _list(args: argparse.Namespace) -> int:
         table.add_row(
             source.name, "yes" if row["present"] else "no", source.origin, source.licence, source.title
         )
-    Console().print(table)
+    table_console().print(table)
     return 0
 
 

@@ -5,6 +5,7 @@ prompt that shows its answer, a missing or empty field.
 
 Example:
   komt tasks list
+  komt tasks list --mixtures
   komt tasks show sample.qa -n 3
   komt tasks check korquad.qa korquad.question
 """
@@ -28,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `komt tasks`."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="list | show | check")
     listing = actions.add_parser("list", help="every task: family, source, kinds, metrics")
+    listing.add_argument(
+        "--mixtures", action="store_true", help="the mixtures of tasks that a recipe can name, instead"
+    )
     show = actions.add_parser("show", help="rendered examples of a task")
     show.add_argument("name", help="a task's name, as `komt tasks list` prints it")
     show.add_argument(
@@ -54,6 +58,8 @@ def _list(args: argparse.Namespace) -> int:
     from komt.sources import present
     from komt.tasks import TASKS, load_task
 
+    if args.mixtures:
+        return _list_mixtures(args)
     rows: list[dict[str, Any]] = [
         {
             "name": task.name,
@@ -69,8 +75,9 @@ def _list(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(rows, ensure_ascii=False, indent=1))
         return 0
-    from rich.console import Console
     from rich.table import Column, Table
+
+    from komt.commands._console import table_console
 
     name = Column("task", no_wrap=True)
     table = Table(name, "here", "family", "source", "phrasings", "metrics", box=None, pad_edge=False)
@@ -78,7 +85,31 @@ def _list(args: argparse.Namespace) -> int:
         here = "yes" if row["present"] else "no"
         metrics = ", ".join(row["metrics"])
         table.add_row(row["name"], here, row["family"], row["source"], str(row["templates"]), metrics)
-    Console().print(table)
+    table_console().print(table)
+    return 0
+
+
+def _list_mixtures(args: argparse.Namespace) -> int:
+    from komt.mix import MIXTURES
+    from komt.mix.named import tasks_of
+
+    rows = [
+        {"name": name, "title": MIXTURES.get(name).title, "tasks": [task for task, _ in tasks_of(name)]}
+        for name in MIXTURES.names()
+    ]
+    if args.json:
+        print(json.dumps(rows, ensure_ascii=False, indent=1))
+        return 0
+    from rich.table import Column, Table
+
+    from komt.commands._console import table_console
+
+    table = Table(Column("mixture", no_wrap=True), box=None, pad_edge=False)
+    table.add_column("tasks", justify="right")
+    table.add_column("what it holds")
+    for row in rows:
+        table.add_row(str(row["name"]), str(len(row["tasks"])), str(row["title"]))
+    table_console().print(table)
     return 0
 
 
@@ -125,7 +156,8 @@ def _print_examples(examples: list[Any]) -> None:
     from rich.console import Console
     from rich.rule import Rule
 
-    console = Console(highlight=False)
+    # Lines stay as they are: a row that is shown with further breaks would look like another row.
+    console = Console(highlight=False, soft_wrap=True)
     for example in examples:
         console.print(Rule(f"{example.template} ({example.kind})  {example.id}", align="left", style="dim"))
         for message in example.messages:

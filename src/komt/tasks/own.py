@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from komt.errors import DataError, UsageError, did_you_mean
+from komt.errors import DataError, UsageError, did_you_mean, known_names
 from komt.korean import nfc
 from komt.recipe import FilePart, Recipe
 from komt.sources import Source, SourceFile, beside, file_hash
@@ -44,7 +44,8 @@ def load_task(name: str, recipe: Recipe | None = None) -> Task:
     if own and name not in own and name not in TASKS:
         known = [*own, *TASKS.names()]
         raise UsageError(
-            f"unknown task '{name}'{did_you_mean(name, known)}", cure=f"known: {', '.join(known)}"
+            f"unknown task '{name}'{did_you_mean(name, known)}",
+            cure=f"those of data.files: {', '.join(own)}; {known_names(TASKS.names(), 'komt tasks list')}",
         )
     return own[name] if name in own else TASKS.get(name)
 
