@@ -23,10 +23,10 @@ _RELATIONS = (
 )
 _OTHER, _WRONG_HEAD = len(_RELATIONS), len(_RELATIONS) + 1
 _ROOT = re.compile(r"\W*(?:중심(?:어|\s*어절)?|뿌리|루트|없음|ROOT|0)\W*", re.IGNORECASE)
-# A relation behind a head; a head that is itself written so (X) is none.
 _RELATION = re.compile(
-    r"(?<=[^\s→>:=])(?:\s+|\s*[,(\[/:|]\s*)((?:NP|VP|VNP|AP|DP|IP|X|L|R)(?:_(?:AJT|SBJ|MOD|OBJ|CNJ|CMP|SVJ))?)\s*[)\]]?\s*$"
+    r"(?:\s+|\s*[,(\[/:|]\s*)((?:NP|VP|VNP|AP|DP|IP|X|L|R)(?:_(?:AJT|SBJ|MOD|OBJ|CNJ|CMP|SVJ))?)\s*[)\]]?\s*$"
 )
+_NO_HEAD_YET = re.compile(r"(?:→|⇒|->|=>|➔|^\s*\d+\s*[:：=]?)\s*$")
 _ARROW = re.compile(r"\s*(?:→|⇒|->|=>|➔)\s*")
 _NUMBERED = re.compile(
     r"\(?(\d+)[.)]?(?:\s+\S+?)?\s*(?::|：|=|→|⇒|->|=>|\s-\s|,|\t)\s*\(?(\d+)(?:번)?\)?(?!\d)"
@@ -107,9 +107,7 @@ def read_heads(answer: str, words: Sequence[Word]) -> dict[int, tuple[int, str]]
     forms = [_form(word.word) for word in words]
     found: dict[int, tuple[int, str]] = {}
     for line in map(str.strip, nfc(answer).replace("**", "").splitlines()):
-        relation = _RELATION.search(line)
-        rest = line[: relation.start()] if relation else line
-        told = relation.group(1) if relation else ""
+        rest, told = _without_relation(line)
         sides = _ARROW.split(rest)
         at = 0
         if len(sides) == 2:
@@ -123,6 +121,14 @@ def read_heads(answer: str, words: Sequence[Word]) -> dict[int, tuple[int, str]]
         if 1 <= at <= len(words) and at not in found and 0 <= head <= len(words):
             found[at] = head, told
     return found
+
+
+def _without_relation(line: str) -> tuple[str, str]:
+    """A line without the relation at its end, and the relation; X may also be the head itself (왔다 → X)."""
+    relation = _RELATION.search(line)
+    if not relation or _NO_HEAD_YET.search(line[: relation.start()]):
+        return line, ""
+    return line[: relation.start()], relation.group(1)
 
 
 def _form(word: str) -> str:

@@ -66,7 +66,7 @@ def place(entities: Sequence[Entity], sentence: str, right: Sequence[Entity] = (
         free = [
             one
             for one in right
-            if bare(one.text) == entity.text and all(one.at != other.at for other in taken)
+            if _core(one.text) == _core(entity.text) and all(one.at != other.at for other in taken)
         ]
         same = [one for one in free if one.type == entity.type]
         if free:
@@ -95,6 +95,11 @@ def tags(entities: Iterable[Entity], sentence: str) -> list[str]:
             marks[entity.at : entity.end] = [f"I-{entity.type}"] * len(entity.text)
             marks[entity.at] = f"B-{entity.type}"
     return [mark for mark, character in zip(marks, sentence, strict=True) if not character.isspace()]
+
+
+def _core(text: str) -> str:
+    """A word without the comma that whole eojeols of NAVER's set keep."""
+    return bare(bare(text).strip(" ,，"))
 
 
 def _first_free(text: str, sentence: str, taken: Iterable[Entity]) -> int:

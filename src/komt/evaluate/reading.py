@@ -12,7 +12,7 @@ from komt.korean import nfc
 
 # What stands around a word without being of it.
 _AROUND = " \t\"'`*“”‘’「」『』《》〈〉"
-_BULLET = re.compile(r"^\s*(?:[-*•·▪▶◦]|\(?\d{1,2}[.)](?!\d)|[①-⑳])\s*(?=\S)")
+_BULLET = re.compile(r"^\s*(?:[-*](?=\s)|[•·▪▶◦]|\(?\d{1,2}[.)](?!\d)|[①-⑳])\s*(?=\S)")
 _FENCE = re.compile(r"^\s*```\w*\s*$")
 # A comma between digits belongs to a number: 1,000명.
 _SEPARATOR = re.compile(r"\s*(?:(?<!\d),|,(?!\d)|[，、;])\s*")
