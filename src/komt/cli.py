@@ -23,6 +23,8 @@ VERBS = {
     "serve": "OpenAI-style API over a model",
     "web": "page to chat, compare, look at data and runs",
     "eval": "score a model on tasks, with intervals",
+    "judge": "let a model score answers: run, import, rubrics",
+    "report": "tables, comparisons and a page of what was scored",
 }
 
 
