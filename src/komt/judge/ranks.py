@@ -176,17 +176,14 @@ def rank_groups_of_pairs(strengths: Strengths, *, level: float = LEVEL) -> Ranki
 
 
 def _compared(
-    one: str,
-    other: str,
-    value: float,
-    low: float,
-    high: float,
-    n: int,
+    pair: tuple[str, str],
+    figures: tuple[float, float, float, int],
     p: float,
     adjusted: float,
     separable: bool,
 ) -> Compared:
     """The better first: on the questions they share that may be the one of the lower mean over its own."""
+    (one, other), (value, low, high, n) = pair, figures
     if value < 0:
         one, other, value, low, high = other, one, -value, -high, -low
     return Compared(one, other, value, low, high, n, p, adjusted, separable)
@@ -200,7 +197,7 @@ def _ranking(
     """From models, the best first, and their compared pairs."""
     adjusted = holm([p for *_, p in found])
     pairs = [
-        _compared(*pair, *figures, p, after, after <= level)
+        _compared(pair, figures, p, after, after <= level)
         for (pair, figures, p), after in zip(found, adjusted, strict=True)
     ]
     above = {(pair.model, pair.other) for pair in pairs if pair.separable}
