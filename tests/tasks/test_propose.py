@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
 
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from komt.cli import main
@@ -60,3 +64,38 @@ def test_rows_with_broken_unicode_are_passed_over_or_named(tmp_path: Path) -> No
     with pytest.raises(DataError, match="none of the 1 rows can be used: broken_unicode") as error:
         propose(table(tmp_path / "u.jsonl", [broken]))
     assert error.value.where.endswith("u.jsonl, line 1")
+
+
+def test_excel_parquet_and_packed_tables_are_read_by_their_content(tmp_path: Path) -> None:
+    rows = [{"질문": f"{n}번은 무엇인가요?", "분류": "짝" if n % 2 == 0 else "홀"} for n in range(20)]
+    book = openpyxl.Workbook()
+    for cells in (list(rows[0]), *(list(row.values()) for row in rows)):
+        book.active.append(cells)
+    book.save(tmp_path / "book.xlsx")
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "table.parquet")
+    lines = "".join(f"{row['질문']},{row['분류']}\n" for row in rows)
+    (tmp_path / "packed.csv.gz").write_bytes(gzip.compress(f"질문,분류\n{lines}".encode("cp949")))
+    seen = {path.name: propose(path) for path in tmp_path.iterdir()}
+    assert {name: proposal.seen for name, proposal in seen.items()} == {
+        "book.xlsx": "an Excel sheet",
+        "table.parquet": "a Parquet table",
+        "packed.csv.gz": "a table, columns split at comma, CP949",
+    }
+    for proposal in seen.values():
+        assert (proposal.rows, proposal.asks, proposal.answers) == (20, ("질문",), "분류")
+        assert sorted(proposal.labels) == ["짝", "홀"]
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (b"\xd0\xcf\x11\xe0", "an old Excel file"),
+        (b"PK\x03\x04cut", "no Excel workbook"),
+        (b"PAR1cut", "no Parquet file"),
+        (b"\x1f\x8b\x08\x00cut", "broken or cut off"),
+    ],
+)
+def test_a_broken_file_of_another_format_is_told_as_one(tmp_path: Path, head: bytes, said: str) -> None:
+    (tmp_path / "t.csv").write_bytes(head)
+    with pytest.raises(DataError, match=said):
+        propose(tmp_path / "t.csv")

@@ -1,4 +1,4 @@
-"""Write a recipe for your own data: a CSV, TSV, JSON or JSON Lines file with a column for the answer.
+"""Write a recipe for your own data: CSV, TSV, JSON, JSON Lines, Excel or Parquet, with a column of answers.
 
 Encoding (UTF-8 or CP949), format and delimiter are read off the file. The answer is the column with a name
 such as 답변, 분류, answer, output or label, else one with few different values, else the last. Edit what it
@@ -27,7 +27,9 @@ _SMALL_ROWS = 2000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `komt init`."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="the data: CSV, TSV, JSON or JSON Lines")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="the data: CSV, TSV, JSON, JSON Lines, xlsx or Parquet"
+    )
     parser.add_argument(
         "--out",
         type=Path,

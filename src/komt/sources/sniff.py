@@ -19,6 +19,7 @@ from komt.sources.answers import refuse_stand_in
 from komt.sources.read import read_rows
 from komt.sources.readers import Rejected
 from komt.sources.readers.archive import contents_of, is_archive
+from komt.sources.readers.auto import binary_format
 from komt.sources.readers.content import Content
 from komt.sources.sniff_json import json_reader
 from komt.sources.sniff_text import sniff_text
@@ -187,16 +188,8 @@ def reader_of(content: Content) -> tuple[dict[str, Any], list[str]]:
     with content.named(), closing(content.open()) as stream:
         head = stream.read(4096)
     refuse_stand_in(head, content.label, str(content))
-    if head.startswith(b"PAR1"):
-        return {"format": "parquet"}, []
-    if head.startswith(b"PK\x03\x04"):
-        return {"format": "xlsx"}, []
-    if head.startswith(b"\xd0\xcf\x11\xe0"):
-        raise DataError(
-            "an old Excel file (.xls), or one with a password",
-            where=str(content),
-            cure="save it as .xlsx without a password, or as CSV",
-        )
+    if binary := binary_format(content):
+        return {"format": binary}, []
     encoding = content.encoding()
     if not encoding:
         content.text()  # raises, with the byte

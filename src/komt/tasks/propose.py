@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from komt.errors import DataError
-from komt.files import read_text, sniff_encoding
+from komt.files import sniff_encoding
 from komt.korean import josa
 from komt.sources.readers import Rejected, Row, auto
+from komt.sources.readers.content import Content
 
 ANSWERS = (
     *(
@@ -113,7 +114,7 @@ def propose(path: Path, encoding: str = "") -> Proposal:
     Raises:
         DataError: the file cannot be read, has no usable row, or has fewer than two columns of text.
     """
-    text = read_text(path, encoding)
+    seen = _seen(Content(path), encoding)
     items = list(auto.read(path, auto.Options(encoding=encoding)))
     values = [item.values for item in items if isinstance(item, Row)]
     if not values and items:
@@ -127,7 +128,7 @@ def propose(path: Path, encoding: str = "") -> Proposal:
     labels = _labels(values, answers)
     asks = _asked_columns(columns, values, answers)
     return Proposal(
-        seen=_seen(text, encoding or sniff_encoding(path.read_bytes())),
+        seen=seen,
         rows=len(values),
         rejected=dict(Counter(item.reason for item in items if isinstance(item, Rejected))),
         columns=columns,
@@ -258,7 +259,11 @@ def _text(row: dict[str, Any], name: str) -> str:
     return (", ".join(map(str, value)) if isinstance(value, list) else str(value)).strip()
 
 
-def _seen(text: str, encoding: str) -> str:
+def _seen(content: Content, encoding: str) -> str:
+    if binary := auto.binary_format(content):
+        return {"xlsx": "an Excel sheet", "parquet": "a Parquet table"}[binary]
+    text = content.text(encoding)
+    encoding = encoding or sniff_encoding(content.read())
     kind = "JSON" if text.lstrip().startswith("[") else "JSON Lines"
     if not auto.looks_like_json(text):
         kind = f"a table, columns split at {_DELIMITERS[auto.sniff_delimiter(text)]}"

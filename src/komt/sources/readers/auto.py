@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
-from komt.sources.readers import Reader, ReaderOptions, Rejected, Row, jsonl
+from komt.errors import DataError
+from komt.sources.readers import Reader, ReaderOptions, Rejected, Row, jsonl, parquet, xlsx
 from komt.sources.readers import csv as table
 from komt.sources.readers.content import Content, content_of
 
 _LINES_LOOKED_AT = 200
+_BINARY = {b"PK\x03\x04": "xlsx", b"PAR1": "parquet", b"\xd0\xcf\x11\xe0": "xls"}
 
 
 class Options(ReaderOptions):
@@ -23,12 +26,19 @@ class Options(ReaderOptions):
 
 
 def read(place: Path | Content, options: Options) -> Iterator[Row | Rejected]:
-    """Rows of a CSV, TSV, JSON or JSON Lines file; keys that a JSON object lacks are empty texts.
+    """Rows of a CSV, TSV, JSON, JSON Lines, Excel or Parquet file; keys that an object lacks are empty texts.
 
     Raises:
         DataError: as the readers of the formats, with file and line.
     """
     content = content_of(place)
+    binary = binary_format(content)
+    if binary == "xlsx":
+        yield from xlsx.read(content, xlsx.Options())
+        return
+    if binary == "parquet":
+        yield from parquet.read(content, parquet.Options())
+        return
     text = content.text(options.encoding)
     if looks_like_json(text, options.table):
         items = list(jsonl.read(content, jsonl.Options(encoding=options.encoding)))
@@ -45,6 +55,23 @@ def read(place: Path | Content, options: Options) -> Iterator[Row | Rejected]:
     yield from table.read_table(
         table.lines_of(text), content, table.Options(delimiter=delimiter, quoting=quoting)
     )
+
+
+def binary_format(content: Content) -> str:
+    """`xlsx` or `parquet` by the first bytes; "" for text.
+
+    Raises:
+        DataError: an old Excel file, or one with a password.
+    """
+    with content.named(), closing(content.open()) as stream:
+        found = _BINARY.get(stream.read(4), "")
+    if found == "xls":
+        raise DataError(
+            "an old Excel file (.xls), or one with a password",
+            where=str(content),
+            cure="save it as .xlsx without a password, or as CSV",
+        )
+    return found
 
 
 def looks_like_json(text: str, format: str = "") -> bool:
