@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import ijson
 import pytest
 
 from komt.errors import DataError
@@ -85,3 +86,23 @@ def test_a_number_of_thousands_of_digits_is_told_with_its_place(
     assert "a.json" in error.value.where
     with pytest.raises(DataError, match="more digits than can be read"):
         list(json_objects(Content(path), ["a"]))
+
+
+def test_a_long_text_is_read_in_ever_larger_pieces_and_the_next_ones_are_not() -> None:
+    """A parser goes through an open text anew with every read; so there have to be few."""
+    sizes: list[int] = []
+
+    class Stream(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            data = super().read(size)
+            sizes.append(len(data))
+            return data
+
+    long = 'ㄱ\n"' * 3_000_000
+    short = "{" * 500_000
+    data = json.dumps([{"text": long}, {"text": short}], ensure_ascii=False).encode()
+    stream = utf8(Stream(data), "utf-8", "big.json")
+    assert [item["text"] for item in ijson.items(stream, "item")] == [long, short]
+    assert len(sizes) < 30
+    assert max(sizes) <= 1 << 25
+    assert sum(sizes) == len(data)
