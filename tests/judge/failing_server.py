@@ -12,11 +12,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 TROUBLES = {
     "busy": 0.06,
     "busy, seconds": 0.03,
-    "busy, date": 0.02,
+    "busy, date": 0.01,
     "500": 0.05,
     "503": 0.03,
     "stall": 0.01,
-    "drip": 0.005,
+    "drip": 0.01,
     "cut": 0.05,
     "cut headers": 0.02,
     "html": 0.03,
@@ -88,6 +88,10 @@ class FailingServer:
         """The score that a prompt is answered with, 1 to 10."""
         return random.Random(prompt).randint(1, 10)
 
+    def reply(self, prompt):
+        """The whole reply to a prompt."""
+        return f"이유는 이렇습니다.\n점수: {self.score(prompt)}"
+
 
 def _handler(owner):
     class Handler(BaseHTTPRequestHandler):
@@ -125,7 +129,7 @@ def _handler(owner):
             owner.on_served(count)
 
         def _whole(self, prompt):
-            text = f"이유는 이렇습니다.\n점수: {owner.score(prompt)}"
+            text = owner.reply(prompt)
             usage = {"prompt_tokens": len(prompt), "completion_tokens": 10}
             return {"choices": [{"message": {"content": text}, "finish_reason": "stop"}], "usage": usage}
 

@@ -44,10 +44,10 @@ def main(args: argparse.Namespace) -> int:
     [rubric] = load_rubrics([args.rubric])
     if rubric.scale is None:
         raise UsageError(f"the rubric '{rubric.name}' has no scale", cure="name one that gives scores")
-    rows, answers, found = [], [], []
-    for path in args.files:
-        some = read_published(path, rubric, args.judge)
-        rows, answers, found = rows + some[0], answers + some[1], found + some[2]
+    files = [read_published(path, rubric, args.judge) for path in args.files]
+    rows = [row for judged, _, _ in files for row in judged]
+    answers = [answer for _, answered, _ in files for answer in answered]
+    found = [one for _, _, disagreements in files for one in disagreements]
     _check_models(args.files, rows)
     scores = score_rows(rows, {rubric.name: rubric.scale}, "imported")
     table = sums(rows, rubric.high)
@@ -98,18 +98,21 @@ def _print(table: dict[str, dict[str, Any]], found: list[Disagreement]) -> None:
         box=None,
         pad_edge=False,
     )
-    for model, one in table.items():
-        cells = [one["read"]["scored"], *_figures(one["read"]), *_figures(one["recorded"], average=False)]
-        shown.add_row(model, str(one["questions"]), *map(str, cells))
+    for model, about in table.items():
+        read, recorded = about["read"], about["recorded"]
+        cells = [about["questions"], read["scored"], *_figures(read), *_figures(recorded, average=False)]
+        shown.add_row(model, *map(str, cells))
     console = Console(highlight=False)
     console.print(shown)
     for one in found:
         said = " ".join(one.reply.split())
         said = said if len(said) <= _SHOWN_CHARACTERS else said[:_SHOWN_CHARACTERS] + "…"
-        recorded, read = ("no score" if value is None else f"{value:g}" for value in (one.recorded, one.read))
+        said_before, says = (
+            "no score" if value is None else f"{value:g}" for value in (one.recorded, one.read)
+        )
         reason = f" ({one.reason})" if one.reason else ""
         console.print(
-            f"{one.place}: recorded {recorded}, the reply says {read}{reason}: {said!r}", markup=False
+            f"{one.place}: recorded {said_before}, the reply says {says}{reason}: {said!r}", markup=False
         )
     console.print(f"{len(found)} recorded scores that the reply does not bear out")
 

@@ -221,6 +221,10 @@ def _answers(
         found = read_answers(path, own, questions)
     elif (path / "answers.jsonl").is_file():
         found = read_answers(path / "answers.jsonl", own, questions)
+    elif of_models := sorted(path.glob("answers-*.jsonl")):  # of komt eval: a file a model
+        names = [one.stem.removeprefix("answers-") for one in of_models]
+        files = zip(of_models, names, strict=True)
+        found = [one for file, model in files for one in read_answers(file, own or model, questions)]
     elif args.dry_run:
         print(f"komt: '{name}' would first answer {len(questions)} questions", file=sys.stderr)
         return [Answered(one, own or name, tuple(_UNKNOWN_ANSWER for _ in one.turns)) for one in questions]

@@ -15,6 +15,9 @@ from komt.judge.call import Call, Reply
 from komt.judge.ledger import Ledger, unique
 from komt.judge.pace import Pace, backoff_s
 
+# For what is under way when the run has to end.
+_LAST_REPLIES_S = 30.0
+
 
 class BusyError(Exception):
     """The server takes no more for now.
@@ -152,7 +155,7 @@ class Asker:
             self._told()
         self._queue = deque(call for call in wanted if call.key not in self._asked.replies)
         self._elsewhere: deque[Call] = deque()
-        self._open, self._finished = 0, asyncio.Event()
+        self._open, self._finished, self._stopped = 0, asyncio.Event(), False
         self._last_reply_s, self._broken_in_a_row = asyncio.get_running_loop().time(), 0
         while self._queue or self._elsewhere:
             await self._ask_queue()
@@ -164,17 +167,22 @@ class Asker:
     async def _ask_queue(self) -> None:
         workers = [asyncio.create_task(self._work()) for _ in range(min(self._most, len(self._queue)))]
         try:
-            await asyncio.gather(*workers)
+            done, others = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+            if others:  # One cannot go on, so none can; but what is under way is paid for.
+                self._stopped = True
+                await asyncio.wait(others, timeout=_LAST_REPLIES_S)
+            for worker in done:
+                worker.result()
         finally:
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
 
     async def _work(self) -> None:
-        while self._queue:
+        while self._queue and not self._stopped:
             call = self._queue.popleft()
             broken = 0
-            while (why := await self._attempt(call)) is not None:
+            while (why := await self._attempt(call)) is not None and not self._stopped:
                 broken += why != ""
                 if broken >= self._patience.tries:
                     self._give_up(call, f"{why} ({broken} attempts)")

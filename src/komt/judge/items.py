@@ -147,7 +147,7 @@ def _question(row: dict[str, Any], place: str) -> Question:
         )
     if len(turns) > 2:
         raise DataError(f"{len(turns)} turns, where one or two can be judged", where=place)
-    name, category = str(row.get("id", turns[0])), str(row.get("category") or "")
+    name, category = str(row.get("id", turns[0])), str(row.get("category") or row.get("task") or "")
     return Question(name, category, turns, _points(row, len(turns), place))
 
 

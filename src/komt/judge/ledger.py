@@ -31,7 +31,8 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
   key TEXT PRIMARY KEY, judge TEXT NOT NULL, rubric TEXT NOT NULL, messages TEXT NOT NULL,
   answers TEXT NOT NULL, settings TEXT NOT NULL, repeat INTEGER NOT NULL, reply TEXT NOT NULL,
-  cut INTEGER NOT NULL, prompt_tokens INTEGER, completion_tokens INTEGER, seconds REAL NOT NULL, completed REAL NOT NULL
+  cut INTEGER NOT NULL, prompt_tokens INTEGER, completion_tokens INTEGER, seconds REAL NOT NULL,
+  completed REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS attempts (
   id INTEGER PRIMARY KEY, key TEXT NOT NULL, run TEXT NOT NULL, owner TEXT NOT NULL, started REAL NOT NULL,

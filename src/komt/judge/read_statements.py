@@ -55,7 +55,7 @@ _GIVES = re.compile(
     r"\s*(?:을|를|으로|로|이라고|라고|이라는|라는|의|정도(?:의|로|를|가)?|수준(?:의|으로)?)?\s*(?:점수(?:를|로|가)?\s*)?"
     r"(?:정도(?:로|를|가)?\s*|수준(?:으로|의)?\s*)?(?:밖에\s+|만\s+)?(?:[가-힣]{1,6}(?:하게|히)\s+)?"
     r"(?:부여|드[리립린렸]|주겠|줍니다|주었|준다|줬|주고자|주고\s*싶|줄\s*수\s*있|줄게|주는\s*것|주기로|주려|주면|매[기깁겼긴]|"
-    r"에\s*해당|이요|짜리\s*답변(?:입니다|이다)|평가(?:합|했|한다|하겠|됩|된|할|하였|해)|채점|책정|산정|판단|결정|선정|입니다|이다|이에요|예요|이라\s*할|"
+    r"에\s*해당|처리|이요|짜리\s*답변(?:입니다|이다)|평가(?:합|했|한다|하겠|됩|된|할|하였|해)|채점|책정|산정|판단|결정|선정|입니다|이다|이에요|예요|이라\s*할|"
     r"[이가]?\s*(?:적[절당]|타당|합당|알맞|마땅)|받을\s*만|생각|보입니다|답변(?:입니다|이다)|하겠)",
 )
 _GIVES_ENGLISH = re.compile(
@@ -70,12 +70,14 @@ _DENIED = re.compile(
     re.IGNORECASE,
 )
 _LIST_GOES_ON = re.compile(r"\s*(?:,|이고|이며|및|과\s|와\s|;)")
+_WISHED = re.compile(r"[^.,]{0,16}싶(?:지만|었|으나)")
 _SUPPOSED = re.compile(
     r"[라다]면(?=[\s,])|[었았]으면|더라도|만약|처음에|원래|당초|애초|이전|\bif\b|unless|initially|at first",
     re.I,
 )
 _MINUS = re.compile(
-    r"\s*(?:을|이|씩|만|정도|만큼)?\s*(?:감점|깎|차감|뺐|뺍|빼|제외|제했|추가|가산|가점|부족|모자|낮|높|차이|손해|잃|더\s|덜\s"
+    r"[ \t]*(?:을|이|씩|만|정도|만큼)?[ \t]*(?:감점|깎|차감|뺐|뺍|빼|제외|제했|추가|가산|가점|부족|모자|낮|높|차이"
+    r"|손해|잃|더\s|덜\s"
     r"|deduct|off\b|lost|less|more|higher|lower|짜리(?!\s*답)|슛|차로)",
     re.IGNORECASE,
 )
@@ -83,9 +85,9 @@ _MINUS_BEFORE = re.compile(
     r"(?:감점|가점|deduct(?:ed|ing)?|minus|lost|loses?|subtract(?:ed)?)\s*[:=]?\s*$|[-+]$", re.IGNORECASE
 )
 _BEFORE_ALONE = re.compile(r"(?:[\s\"'(\[{<=→:•·]|-+(?=\s))*(?:(?:총|약|대략)\s*)?")
-_AFTER_ALONE = re.compile(r"[\s\"')\]}>]*(?:정도)?(?:입니다|이다|이에요|예요|이요|임)?[\s\"')\]}>.!]*")
+_AFTER_ALONE = re.compile(r"[\s\"')\]}>]*(?:정도|처리)?(?:입니다|이다|이에요|예요|이요|임)?[\s\"')\]}>.!]*")
 _AFTER_LEAD = re.compile(
-    r"\s*(?:입니다|이다|이에요)?\s*(?:[.:;!(\[,–—-](?!\s*\d)|이유|근거|설명|평가|because\b|since\b|as\b|for\b)",
+    r"\s*(?:입니다|이다|이에요|처리)?\s*(?:[.:;!(\[,–—-](?!\s*\d)|이유|근거|설명|평가|because\b|since\b|as\b|for\b)",
     re.IGNORECASE,
 )
 # Characters around a number that are looked at.
@@ -204,7 +206,12 @@ def asserted(sentences: list[str]) -> list[Value]:
             given = _GIVES.match(sentence, value.end) or (
                 value.of is not None and "만점" in sentence[value.start : value.end]
             )
-            if given and not supposed and not is_difference(sentence, value):
+            if (
+                given
+                and not supposed
+                and not is_difference(sentence, value)
+                and not _WISHED.match(sentence, value.end)
+            ):
                 found.append(value)
                 lists = True
         if lists:  # "8점, 6점입니다": the others are given with it

@@ -31,7 +31,7 @@ def clean(reply: str) -> str:
     text = "".join(
         letter for letter in text if unicodedata.category(letter) not in {"Cf", "Cc"} or letter in "\n\t\r"
     )
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\ufe0f", "")
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\ufe0f", "").replace("\u20e3", "")
     text = _CLOSED_THOUGHT.sub("", _THOUGHT.sub("", text))
     if _OPEN_THOUGHT.search(text):
         return ""
