@@ -93,43 +93,6 @@ def test_generate_reads_standard_input(model, capsys, monkeypatch):
     assert json.loads(capsys.readouterr().out)["prompt"] == "안녕"
 
 
-def test_eval_scores_the_sample_and_leaves_scores_and_answers(model, tmp_path, capsys):
-    words = ["eval", model, "--tasks", "sample.sentiment,sample.qa", "--limit", "3", "--bits", "32"]
-    assert main([*words, "--max-new-tokens", "4", "--out", str(tmp_path), "--json", "--name", "tiny"]) == 0
-    rows = json.loads(capsys.readouterr().out)
-    assert rows == json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
-    assert [(row["task"], row["metric"]) for row in rows] == [
-        ("sample.sentiment", "accuracy"),
-        ("sample.sentiment", "macro_f1"),
-        ("sample.qa", "exact_match"),
-        ("sample.qa", "f1"),
-    ]
-    for row in rows:
-        assert {row["model"], row["split"]} == {"tiny", "test"}
-        assert (row["n"], row["unscored"], row["shots"]) == (3, 0, 0)
-        assert 0 <= row["low"] <= row["value"] <= row["high"] <= 1
-    assert rows[0]["off_label"] == 3
-    assert len((tmp_path / "answers-tiny.jsonl").read_text(encoding="utf-8").splitlines()) == 6
-
-
-def test_eval_shows_solved_examples_and_prints_a_table(model, capsys):
-    words = ["eval", model, "--tasks", "sample.sentiment", "--limit", "2", "--shots", "2", "--bits", "32"]
-    assert main([*words, "--max-new-tokens", "2", "--name", "tiny"]) == 0
-    out = capsys.readouterr().out
-    assert "tiny-2shot" in out
-    assert "n = 2" in out
-
-
-def test_eval_mistakes_are_found_before_the_model_is_loaded(capsys):
-    assert main(["eval", "no-such-model", "--tasks", "sample.sentimant"]) == 2
-    assert "did you mean 'sample.sentiment'" in capsys.readouterr().err
-    assert main(["eval", "no-such-model", "--tasks", ","]) == 2
-    assert main(["eval", "no-such-model", "--tasks", "sample.qa", "--limit", "0"]) == 2
-    assert main(["eval", "no-such-model", "--tasks", "sample.qa", "--shots", "-1"]) == 2
-    assert main(["eval", "no-such-model", "--tasks", "sample.qa", "--split", "dev"]) == 1
-    assert "has no split 'dev'" in capsys.readouterr().err
-
-
 @pytest.fixture(scope="module")
 def gguf(tmp_path_factory):
     return str(tiny_gguf(tmp_path_factory.mktemp("gguf") / "작은.gguf"))

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -79,6 +80,11 @@ def test_answers_are_stripped_scored_and_counted():
         "unscored": 0,
         "ended": 15,
         "comparable": True,
+        "by": "generation",
+        "order": "",
+        "contaminated": 0,
+        "limit": None,
+        "flags": [],
     }
     assert 0.5 <= first["low"] < 0.75 < first["high"] <= 0.95
 
@@ -193,8 +199,38 @@ def test_scores_and_answers_are_written_to_be_read_again(tmp_path):
     assert lines[1] == {
         **{"id": "sample.qa:1", "task": "sample.qa", "template": "a", "kind": "plain", "shots": 0},
         **{"prompt": "sample.qa 1", "answer": "서울", "references": ["서울"], "ended": True},
+        **{"order": "", "by": "generation", "group": "sample.qa:1", "contaminated": False},
         "scores": {"f1": 1.0},
     }
+
+
+def test_flags_stand_in_the_rows_and_under_the_table():
+    found = score(answers_right(10), EXAMPLES, name="tuned", metrics=["exact_match"])
+    known = [replace(one, contaminated=place < 5) for place, one in enumerate(found)]
+    [row] = scores_of(known, comparable={"sample.qa": False}, limits={"sample.qa": 20})
+    assert row["flags"] == ["resplit", "contaminated", "limited"]
+    assert (row["value"], row["contaminated"], row["clean"]["n"]) == (0.5, 5, 15)
+    assert row["clean"]["value"] == pytest.approx(5 / 15)
+    text = printed([row])
+    assert "resplit: sample.qa: redivided split, not comparable with published results" in text
+    assert "contaminated: sample.qa, tuned: 5 examples stand in its training data; without them" in text
+    assert "limited: 20 rows each, not all there are: sample.qa" in text
+
+
+def test_orders_are_scored_apart():
+    found = score(answers_right(20), EXAMPLES, name="m", metrics=["f1"])
+    other = score(answers_right(0), EXAMPLES, name="m", metrics=["f1"])
+    both = [
+        *(replace(one, order="passage_first") for one in found),
+        *(replace(one, order="instruction_first") for one in other),
+    ]
+    rows = scores_of(both)
+    assert [(row["order"], row["value"]) for row in rows] == [
+        ("passage_first", 1.0),
+        ("instruction_first", 0.0),
+    ]
+    assert "sample.qa" in printed(rows)
+    assert "(passage first)" in printed(rows)
 
 
 def test_mistakes_are_found_before_anything_is_decoded():

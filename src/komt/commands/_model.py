@@ -16,6 +16,11 @@ MODEL_HELP = (
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """MODEL and how it is computed."""
     parser.add_argument("model", help=MODEL_HELP)
+    add_engine_options(parser)
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """How a model is computed."""
     parser.add_argument("--bits", type=int, choices=(4, 8, 16, 32), default=16, help="default: 16")
     parser.add_argument(
         "--engine",

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from komt.files import home, stage_folder, staged_folder, write_atomic
+from komt.files import stage_folder, staged_folder, write_atomic
 from komt.progress import progress, status
 from komt.recipe import Bits, Recipe, load_recipe
 
@@ -155,11 +155,14 @@ def _read(path: Path) -> bytes:
 
 def evaluate_stage(recipe: Recipe, out: Path) -> list[dict[str, Any]]:
     """Score base, base with five examples, and the tuned model; leave `out/report`."""
-    from komt.evaluate.run import scores_of, write_answers, write_scores
+    from komt.evaluate import scores_of, write_answers, write_scores
     from komt.mix import read_manifest
 
     manifest = read_manifest(out / "data")
     comparable = {name: task.source not in manifest.resplit for name, task in manifest.tasks.items()}
+    most = recipe.evaluate.limit
+    held = {name: task.evaluation.examples for name, task in manifest.tasks.items() if task.evaluation}
+    limits = {name: most for name, count in held.items() if most and count > most}
     models = [*recipe.evaluate.compare, "tuned"]
     answers: dict[str, list[Answered]] = {}
     for name in models:
@@ -170,7 +173,7 @@ def evaluate_stage(recipe: Recipe, out: Path) -> list[dict[str, Any]]:
     rows = []
     for name in models:
         against = [answers[other] for other in recipe.evaluate.compare] if name == "tuned" else []
-        rows += scores_of(answers[name], against=against, comparable=comparable)
+        rows += scores_of(answers[name], against=against, comparable=comparable, limits=limits)
     write_scores(out / "report" / "scores.json", rows)
     return rows
 
@@ -208,14 +211,13 @@ def _score_task(recipe: Recipe, out: Path, task: str, name: str) -> list[Answere
 
 @lru_cache(maxsize=1)  # base and base-5shot share one; it is dropped before the tuned model is loaded
 def _engine(model: str, bits: Bits, remote_code: bool) -> RecordedEngine:
+    from komt.evaluate.identity import model_key
+    from komt.evaluate.record import Record
     from komt.evaluate.recorded import RecordedEngine
-    from komt.files import hash_of
-    from komt.models.resolve import resolve
     from komt.serve.loading import load_engine
 
-    key = hash_of([resolve(model, remote_code=remote_code).revision, bits])[:16]
-    record = home() / "stages" / f"answers-{key}.json"
-    return RecordedEngine(lambda: load_engine(model, bits, remote_code=remote_code), record)
+    key = model_key(model, bits, remote_code=remote_code)
+    return RecordedEngine(lambda: load_engine(model, bits, remote_code=remote_code), Record(), key)
 
 
 def report(rows: list[dict[str, Any]], out: Path, *, as_json: bool, seconds: float) -> None:

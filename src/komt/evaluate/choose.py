@@ -14,7 +14,12 @@ def choose_examples(examples: Sequence[Example], limit: int | None) -> list[Exam
     Questions over one passage are cheap together. That they are no independent draws is taken into account
     by the intervals: whole passages are resampled.
     """
-    return sorted(examples, key=lambda example: (hash_of(group_of(example)), example.id))[:limit]
+    return sorted(examples, key=lambda example: place_of(example.group, example.id))[:limit]
+
+
+def place_of(group: str, name: str) -> tuple[str, str]:
+    """What examples are sorted by: a passage's id, or "", and an example's id."""
+    return hash_of(group or name), name
 
 
 def group_of(example: Example) -> str:

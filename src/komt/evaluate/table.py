@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 Row = dict[str, Any]
+_MOST_NAMES = 6
+_ORDERS = {"passage_first": "passage first", "instruction_first": "instruction first"}
 
 
 def table(rows: Sequence[Row], console: Console | None = None) -> None:
-    """Print score rows: a line per task and metric, a column per model; beneath, gains with intervals."""
+    """Print score rows: a line per task, order and metric, a column per model; beneath, gains and flags."""
     console = console or Console(highlight=False)
     models = list(dict.fromkeys(row["model"] for row in rows))
     grid = Table(title="scores, with 95 % bootstrap intervals", title_justify="left")
     grid.add_column("task")
     grid.add_column("metric")
     for model in models:
-        grid.add_column(model, justify="right")
-    for task, metric in dict.fromkeys((row["task"], row["metric"]) for row in rows):
-        chosen = {row["model"]: row for row in rows if (row["task"], row["metric"]) == (task, metric)}
-        grid.add_row(task, metric, *(_cell(chosen.get(model)) for model in models))
+        grid.add_column(escape(model), justify="right")
+    for key in dict.fromkeys(map(_key, rows)):
+        chosen = {row["model"]: row for row in rows if _key(row) == key}
+        task, order, metric = key
+        name = f"{task}\n({_ORDERS.get(order, order)})" if order else task
+        by = "\nby likelihood" if any(row.get("by") == "loglikelihood" for row in chosen.values()) else ""
+        grid.add_row(name, f"{metric}{by}", *(_cell(chosen.get(model)) for model in models))
     console.print(grid)
     for row in rows:
         for other, gain in row.get("gain", {}).items():
-            line = f"{row['task']} {row['metric']}: {row['model']} − {other} = {_gain(gain)}"
-            console.print(line, soft_wrap=True)
-    for line in _remarks(rows):
-        console.print(line, soft_wrap=True)
+            line = f"{title_of(row)} {row['metric']}: {row['model']} − {other} = {gain_text(gain)}"
+            console.print(escape(line), soft_wrap=True)
+    for line in remarks(rows):
+        console.print(escape(line), soft_wrap=True)
+
+
+def _key(row: Row) -> tuple[str, str, str]:
+    return row["task"], row.get("order", ""), row["metric"]
+
+
+def title_of(row: Row) -> str:
+    """A row's task, with its order of passage and instruction where one was asked for."""
+    order = row.get("order", "")
+    return f"{row['task']} ({_ORDERS.get(order, order)})" if order else str(row["task"])
 
 
 def _cell(row: Row | None) -> str:
@@ -37,25 +53,62 @@ def _cell(row: Row | None) -> str:
         return "–"
     if row["value"] is None:
         return f"unscored ({row['unscored']})"
-    interval = rf"\[{row['low']:.3f}, {row['high']:.3f}]"
-    return f"{row['value']:.3f}\n{interval}\nn = {row['n']:,}"
+    if row["low"] is None:
+        return f"{row['value']:.3f}\nn = {row['n']:,}"
+    return f"{row['value']:.3f}\n{escape(interval(row))}\nn = {row['n']:,}"
 
 
-def _gain(gain: Row) -> str:
+def interval(row: Row) -> str:
+    """[low, high]."""
+    return f"[{row['low']:.3f}, {row['high']:.3f}]"
+
+
+def gain_text(gain: Row) -> str:
+    """A paired difference with its interval, and whether it shows any."""
     verdict = "" if gain["low"] > 0 or gain["high"] < 0 else ": no difference shown"
-    interval = rf"\[{gain['low']:+.3f}, {gain['high']:+.3f}]"
-    return f"{gain['value']:+.3f} {interval} (paired, n = {gain['n']:,}){verdict}"
+    bounds = f"[{gain['low']:+.3f}, {gain['high']:+.3f}]"
+    return f"{gain['value']:+.3f} {bounds} (paired, n = {gain['n']:,}){verdict}"
 
 
-def _remarks(rows: Sequence[Row]) -> list[str]:
-    """What the numbers alone would hide, each once."""
+def remarks(rows: Sequence[Row]) -> list[str]:
+    """What the numbers alone would hide, each once; flags (resplit, contaminated, limited) come last."""
     lines = []
     for row in rows:
-        who = f"{row['task']}, {row['model']}"
+        who = f"{title_of(row)}, {row['model']}"
         if row["unscored"]:
             lines.append(f"{who}: {row['unscored']:,} answers unscored by {row['metric']}")
         if row.get("off_label"):
             lines.append(f"{who}: {row['off_label']:,} answers name none of the choices (counted as wrong)")
-        if not row.get("comparable", True):
-            lines.append(f"{row['task']}: redivided split, not comparable with published results")
-    return list(dict.fromkeys(lines))
+    return list(dict.fromkeys([*lines, *_by_remarks(rows), *_flags(rows)]))
+
+
+def _by_remarks(rows: Sequence[Row]) -> Iterator[str]:
+    """Tasks whose models were not asked in the same way."""
+    ways: dict[str, set[str]] = {}
+    for row in rows:
+        if "by" in row:
+            ways.setdefault(title_of(row), set()).add(row["by"])
+    for task, found in ways.items():
+        if len(found) > 1:
+            yield f"{task}: chosen by log-likelihood here, by generation there: not alike"
+
+
+def _flags(rows: Sequence[Row]) -> Iterator[str]:
+    for row in rows:
+        if not row.get("comparable", True) or "resplit" in row.get("flags", ()):
+            yield f"resplit: {row['task']}: redivided split, not comparable with published results"
+    for row in rows:
+        if row.get("contaminated"):
+            line = f"contaminated: {title_of(row)}, {row['model']}: "
+            line += f"{row['contaminated']:,} examples stand in its training data"
+            if clean := row.get("clean"):
+                line += f"; without them {row['metric']} is {clean['value']:.3f} {interval(clean)}"
+            yield line
+    limits: dict[int, dict[str, None]] = {}
+    for row in rows:
+        if row.get("limit"):
+            limits.setdefault(row["limit"], {})[row["task"]] = None
+    for limit, tasks in limits.items():
+        names = list(tasks)
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        yield f"limited: {limit:,} rows each, not all there are: {', '.join(names[:_MOST_NAMES])}{more}"
