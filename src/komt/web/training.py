@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from komt.web.curves import Curve, plot, smoothed, spark
+from komt.report.curves import Curve, plot, smoothed, spark
 from komt.web.html import alert, render, told
 from komt.web.runs import Runs, Stamp, Unreadable, stamp
 from komt.web.text import Words
@@ -28,7 +28,7 @@ def training_tab(tab: Any, words: Words, runs: Runs) -> Any:
     """Fill the training tab of the page that is being built; its timer is for the page to start."""
     with gr.Row(elem_classes="tight"):
         run = gr.Dropdown([], label=words("training.run"), interactive=True, elem_id="training-run", scale=4)
-        refresh = gr.Button(words("runs.refresh"), size="sm", scale=0, min_width=130)
+        refresh = gr.Button(words("runs.refresh"), size="sm", scale=0, min_width=96)
     message = gr.HTML("", elem_classes="told")
     drawn = gr.HTML("", elem_id="training-drawn")
     seen = gr.State(None)

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from komt.web.curves import MOST_POINTS, Curve, nice_ticks, plot, smoothed, spark
+from komt.report.curves import MOST_POINTS, Curve, nice_ticks, plot, smoothed, spark
 
 
 @pytest.mark.parametrize(

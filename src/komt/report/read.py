@@ -1,0 +1,167 @@
+"""Folders of runs, evaluations and judges, read side by side."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from komt.errors import DataError
+from komt.evaluate.show import has_answers, read_answers
+
+Row = dict[str, Any]
+_SCORE_KEYS = {"model", "task", "metric", "value", "low", "high", "n"}
+_JUDGED_KEYS = {"question", "model", "rubric", "judge"}
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What one folder holds.
+
+    Attributes:
+        label: its name, unlike all others.
+        scores: rows of scores.json; answers: lines of answers-MODEL.jsonl, each with its `model`.
+        judgements: lines of judgements.jsonl.
+        log: lines of a training's log.jsonl; manifest: of the training data, or None.
+    """
+
+    label: str
+    path: Path
+    scores: list[Row] = field(default_factory=list)
+    answers: list[Row] = field(default_factory=list)
+    judgements: list[Row] = field(default_factory=list)
+    log: list[Row] = field(default_factory=list)
+    manifest: Row | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Several folders; models of one name in two of them are called `LABEL: NAME`.
+
+    Attributes:
+        scores, answers, judgements: of all folders, under the names that tell models apart.
+    """
+
+    folders: tuple[Folder, ...]
+    scores: list[Row]
+    answers: list[Row]
+    judgements: list[Row]
+
+    @property
+    def models(self) -> list[str]:
+        """All models that have scores or were judged, in their order."""
+        rows = (*self.scores, *self.judgements)
+        return list(dict.fromkeys(str(row["model"]) for row in rows))
+
+
+def read_report(paths: Sequence[Path]) -> Report:
+    """Read folders: runs, --out folders of `komt eval`, and folders of `komt judge`.
+
+    Raises:
+        DataError: a folder that holds nothing to report, or a broken file.
+    """
+    labels = _labels(paths)
+    folders = tuple(_folder(path.expanduser(), label) for path, label in zip(paths, labels, strict=True))
+    shared = Counter(
+        model for one in folders for model in {row["model"] for row in (*one.scores, *one.judgements)}
+    )
+    parts: dict[str, list[Row]] = {"scores": [], "answers": [], "judgements": []}
+    for folder in folders:
+        for name, rows in parts.items():
+            rows += [_named(row, folder.label, shared) for row in getattr(folder, name)]
+    return Report(folders, parts["scores"], parts["answers"], parts["judgements"])
+
+
+def _named(row: Row, label: str, shared: Counter[str]) -> Row:
+    def called(name: Any) -> Any:
+        return f"{label}: {name}" if shared[name] > 1 else name
+
+    named = {**row, "model": called(row["model"]), "folder": label}
+    if row.get("other"):
+        named["other"] = called(row["other"])
+    if "gain" in row:
+        named["gain"] = {called(other): gain for other, gain in row["gain"].items()}
+    return named
+
+
+def _labels(paths: Sequence[Path]) -> list[str]:
+    """Names of folders; of a run's own report the run's; numbered where two are alike."""
+    names = []
+    for path in paths:
+        whole = path.expanduser().resolve()
+        names.append(whole.parent.name if whole.name == "report" and whole.parent.name else whole.name)
+    seen: Counter[str] = Counter()
+    labels = []
+    for name in names:
+        seen[name] += 1
+        labels.append(f"{name} {seen[name]}" if names.count(name) > 1 else name)
+    return labels
+
+
+def _folder(path: Path, label: str) -> Folder:
+    if not path.is_dir():
+        raise DataError(
+            f"no such folder: {path}", cure="give a run, or what komt eval --out or komt judge wrote"
+        )
+    run = path.parent if path.name == "report" and (path.parent / "recipe.yaml").is_file() else path
+    place = next((at for at in (path, path / "report") if (at / "scores.json").is_file()), path)
+    found = Folder(
+        label,
+        path,
+        scores=_scores(place / "scores.json"),
+        answers=read_answers(place) if has_answers(place) else [],
+        judgements=_lines(place / "judgements.jsonl", _JUDGED_KEYS),
+        log=_lines(run / "train" / "log.jsonl", {"step"}),
+        manifest=_manifest(run / "data" / "manifest.json"),
+    )
+    if not (found.scores or found.judgements or found.log):
+        raise DataError(
+            f"nothing to report in {path}: no scores.json, no judgements.jsonl, no training log",
+            cure="give a run's folder, or what komt eval --out or komt judge wrote",
+        )
+    return found
+
+
+def _scores(path: Path) -> list[Row]:
+    if not path.is_file():
+        return []
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(rows, list) or not all(set(row) >= _SCORE_KEYS for row in rows):
+            raise ValueError
+        return [{"unscored": 0, **row} for row in rows]
+    except (ValueError, TypeError) as error:
+        raise DataError("not the scores of an evaluation", where=str(path)) from error
+
+
+def _manifest(path: Path) -> Row | None:
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found if isinstance(found.get("tasks"), dict) else None
+    except (ValueError, AttributeError) as error:
+        raise DataError("not the manifest of a build", where=str(path)) from error
+
+
+def _lines(path: Path, keys: set[str]) -> list[Row]:
+    if not path.is_file():
+        return []
+    rows: list[Row] = []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            if not keys <= set(row):
+                raise ValueError
+        except (ValueError, TypeError) as error:
+            if number == len(lines) and path.name == "log.jsonl":
+                break  # being written just now
+            raise DataError(f"not a line of {path.name}", where=f"{path}, line {number}") from error
+        rows.append(row)
+    return rows

@@ -1,0 +1,88 @@
+"""B against A: paired on the same examples, significant or not, with the answers that changed."""
+
+import json
+
+import pytest
+from report_folders import answer, score_row, write_evaluation, write_judged
+
+from komt.errors import UsageError
+from komt.report import compare, read_report
+from komt.report.compare import verdict_of
+
+
+def test_better_where_the_paired_interval_leaves_out_zero(tmp_path):
+    folder = write_evaluation(tmp_path / "e", {"a": [0.0] * 12 + [1.0] * 8, "b": [1.0] * 18 + [0.0] * 2})
+    report = read_report([folder])
+    found = compare(report, "a", "b")
+    [change] = found.changes
+    assert (change.value, change.n, change.verdict) == (pytest.approx(0.5), 20, "better")
+    assert change.low > 0
+    assert (len(found.gained), len(found.lost)) == (12, 2)
+    before, after = found.lost[0]
+    assert (before["model"], before["answer"][:2], after["model"], after["answer"][:2]) == (
+        "a",
+        "서울",
+        "b",
+        "부산",
+    )
+    back = compare(report, "b", "a")
+    assert back.changes[0].verdict == "worse"
+    assert (back.changes[0].value, back.count("worse")) == (pytest.approx(-0.5), 1)
+
+
+def test_a_small_difference_is_not_called_one(tmp_path):
+    folder = write_evaluation(tmp_path / "e", {"a": [0.0, 1.0] * 10, "b": [1.0, 0.0] * 9 + [1.0, 1.0]})
+    assert compare(read_report([folder]), "a", "b").changes[0].verdict == "unclear"
+
+
+def test_only_examples_that_both_have_answered_are_compared(tmp_path):
+    one = write_evaluation(tmp_path / "one", {"a": [0.0] * 20})
+    two = write_evaluation(tmp_path / "two", {"b": [1.0] * 5})
+    assert compare(read_report([one, two]), "one", "two").changes[0].n == 5
+
+
+def test_macro_f1_is_computed_again_from_what_was_chosen(tmp_path):
+    def lines(chosen):
+        return [
+            answer(
+                number,
+                float(given == "긍정"),
+                metric="macro_f1",
+                details={"macro_f1": {"expected": "긍정" if number % 2 else "부정", "chosen": given}},
+            )
+            for number, given in enumerate(chosen)
+        ]
+
+    folder = tmp_path / "e"
+    folder.mkdir()
+    rows = []
+    for model, chosen in (("a", ["긍정"] * 20), ("b", ["부정", "긍정"] * 10)):
+        text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines(chosen))
+        (folder / f"answers-{model}.jsonl").write_text(text, encoding="utf-8")
+        rows.append(score_row(model, 0.5, metric="macro_f1"))
+    (folder / "scores.json").write_text(json.dumps(rows), encoding="utf-8")
+    [change] = compare(read_report([folder]), "a", "b").changes
+    # All right against the F1 of 2/3 of one label and 0 of the other.
+    assert change.value == pytest.approx(1 - 1 / 3)
+
+
+def test_judges_scores_are_paired_by_question(tmp_path):
+    folder = write_judged(tmp_path / "judge", {"a": [1, 2, 3, None, 2, 1], "b": [4, 5, 4, 5, None, 5]})
+    [change] = compare(read_report([folder]), "a", "b").changes
+    assert (change.n, change.verdict) == (4, "better")
+    assert change.value == pytest.approx((3 + 3 + 1 + 4) / 4)
+
+
+def test_a_name_that_is_no_model_is_refused(tmp_path):
+    report = read_report([write_evaluation(tmp_path / "e", {"base": [1.0], "tuned": [1.0]})])
+    with pytest.raises(UsageError, match="no model is called 'bas'; did you mean 'base'"):
+        compare(report, "bas", "tuned")
+
+
+def test_of_perplexity_less_is_better():
+    assert (verdict_of("perplexity", -2, -1), verdict_of("perplexity", 1, 2)) == ("better", "worse")
+    assert (verdict_of("f1", -2, -1), verdict_of("f1", 1, 2), verdict_of("f1", -1, 1)) == (
+        "worse",
+        "better",
+        "unclear",
+    )
