@@ -96,7 +96,11 @@ def test_what_is_too_long_loses_its_beginning(engine, own, monkeypatch):
 def test_answers_end_at_stop_strings_and_are_the_harnesss_own(engine, own):
     free = {"until": [], "max_gen_toks": 24, "do_sample": False}
     asked = [("고양이는", free), ("질문: 바다", free)]
-    whole = own.generate_until(requests("generate_until", asked), disable_tqdm=True)
+    # A random model writes parts of characters, which komt's engines leave out.
+    whole = [
+        text.replace("\ufffd", "")
+        for text in own.generate_until(requests("generate_until", asked), disable_tqdm=True)
+    ]
     assert EngineLM(engine).generate_until(requests("generate_until", asked)) == whole
     stop = whole[0][4:6]
     asked = [("고양이는", {**free, "until": [stop]}), ("질문: 바다", {**free, "until": stop})]
