@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Generic, TypeVar, cast
@@ -11,6 +13,12 @@ from typing import Generic, TypeVar, cast
 from komt.errors import KomtError, UsageError, did_you_mean, known_names
 
 T = TypeVar("T")
+
+
+def _text(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return path.read_text(encoding="utf-8", errors="replace")
+    return ""
 
 
 class Registry(Generic[T]):
@@ -27,6 +35,7 @@ class Registry(Generic[T]):
         self._loaded: dict[str, T] = {}
         self._origin: dict[str, str] = {}
         self._beside: tuple[Path, ...] = ()
+        self._passed_over: dict[str, tuple[Path, str]] = {}
 
     def add(self, name: str, target: str) -> None:
         """Register `module:attribute` under a name; the module is imported on first use."""
@@ -42,8 +51,13 @@ class Registry(Generic[T]):
         for path in sorted(folder.glob("*.yaml")):
             self._add(path.stem, lambda path=path: load(path), str(path))  # type: ignore[misc]
 
-    def set_beside(self, paths: Iterable[Path], load: Callable[[Path], T]) -> None:
+    def set_beside(self, paths: Iterable[Path], load: Callable[[Path], T], keys: Sequence[str] = ()) -> None:
         """Register YAML files that lie beside a recipe, instead of those that lay beside the last one.
+
+        Args:
+            paths: the files.
+            load: reads one.
+            keys: a file that has none of these keys is no business of komt's, and is passed over.
 
         Raises:
             KomtError: one has the name of something else that is registered.
@@ -52,8 +66,12 @@ class Registry(Generic[T]):
         for path in self._beside:
             for known in (self._loaders, self._loaded, self._origin):
                 known.pop(path.stem, None)
-        self._beside = ()
+        self._beside, self._passed_over = (), {}
+        has_key = re.compile(rf"^({'|'.join(keys)}):", re.MULTILINE)
         for path in paths:
+            if keys and not has_key.search(_text(path)):
+                self._passed_over[path.stem] = path, " nor ".join(f"`{key}:`" for key in keys)
+                continue
             self._add(path.stem, lambda path=path: load(path), str(path))  # type: ignore[misc]
             self._beside += (path,)
 
@@ -79,6 +97,13 @@ class Registry(Generic[T]):
         """
         self._read_entry_points()
         if name not in self._loaders:
+            if name in self._passed_over:
+                path, keys = self._passed_over[name]
+                raise UsageError(
+                    f"unknown {self.kind} '{name}': the file of that name has neither {keys}",
+                    where=str(path),
+                    cure="check the spelling of its keys; each begins a line",
+                )
             raise UsageError(
                 f"unknown {self.kind} '{name}'{did_you_mean(name, self._loaders)}",
                 cure=known_names(self._loaders, f"komt {self.kind}s list"),

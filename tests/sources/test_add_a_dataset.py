@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from komt.cli import main
+from komt.errors import DataError, UsageError
 from komt.registry import Registry
-from komt.sources import SOURCES, Rejected, Source, add_folder_beside, read_rows
-from komt.tasks import TASKS, Task
+from komt.sources import SOURCES, Rejected, Source, add_folder_beside, load_source, read_rows
+from komt.tasks import TASKS, Task, load_task
 from komt.tasks import add_folder_beside as add_all_beside
 
 TEXT = (Path(__file__).parents[2] / "docs" / "add-a-dataset.md").read_text(encoding="utf-8")
@@ -112,3 +113,42 @@ def test_own_tasks_take_over_from_those_of_komt(files: Path) -> None:
     task = TASKS.get("reviews.like")
     assert task.templates == TASKS.get("sample.sentiment").templates
     assert task.rows_from.name == "reviews"
+
+
+def test_a_file_without_the_keys_of_a_source_or_task_is_told_when_it_is_asked_for(files: Path) -> None:
+    (files / "sources" / "other.yaml").write_text("[1, 2", encoding="utf-8")
+    (files / "tasks" / "reviews.b.yaml").write_text("family: f\ntempaltes: []\n", encoding="utf-8")
+    add_all_beside(files)
+    assert "other" not in SOURCES.names()
+    with pytest.raises(UsageError, match="has neither `reader:` nor `files:`") as error:
+        load_source("other")
+    assert error.value.where == str(files / "sources" / "other.yaml")
+    with pytest.raises(UsageError, match="has neither `templates:` nor `like:`"):
+        load_task("reviews.b")
+    add_all_beside("")
+    with pytest.raises(UsageError, match=r"unknown task 'reviews\.b'"):
+        load_task("reviews.b")
+
+
+def test_mistakes_in_own_tasks_name_the_file(files: Path) -> None:
+    path = files / "tasks" / "reviews.bad.yaml"
+    path.write_text("like: sampel.sentiment\n", encoding="utf-8")
+    add_all_beside(files)
+    with pytest.raises(UsageError, match=r"did you mean 'sample\.sentiment'"):
+        load_task("reviews.bad")
+    template = "{id: one, kind: plain, prompt: \"{{ text | jossa('을/를') }}\", answer: '{{ stars }}'}"
+    path.write_text(f"family: f\nsource: reviews\nmetrics: [f1]\ntemplates: [{template}]\n", encoding="utf-8")
+    with pytest.raises(DataError, match="No filter named 'jossa'") as error:
+        load_task("reviews.bad")
+    assert error.value.where == f"{path}, template one, prompt"
+
+
+def test_a_field_of_the_reader_that_no_row_has_names_the_source(files: Path) -> None:
+    path = files / "sources" / "reviews.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert "reader:\n" in text
+    path.write_text(text.replace("reader:\n", "reader:\n  texts: [nothing]\n"), encoding="utf-8")
+    add_all_beside(files)
+    with pytest.raises(DataError, match="texts names 'nothing', which no row has") as error:
+        list(read_rows(load_source("reviews"), "train"))
+    assert error.value.where.startswith("source reviews, ")

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from komt.errors import UsageError
 from komt.tasks import TASKS, Task, load_task
 from komt.tasks.check import check_task
 
@@ -123,3 +124,17 @@ def test_a_named_field_that_rows_lack_is_found(key: str) -> None:
     assert [(item.template, item.what) for item in findings] == [
         ("fields", f"`{key}` names a field 'qq' that the rows do not have; did you mean 'q'?")
     ]
+
+
+def test_a_split_to_score_that_the_source_lacks_is_found() -> None:
+    template = {"id": "one", "kind": "plain", "prompt": "{{ q }}", "answer": "{{ a }}"}
+    values = {"name": "t", "family": "f", "source": "sample", "metrics": ["f1"], "evaluate": "tset"}
+    task = Task.model_validate({**values, "templates": [template]})
+    assert [(item.template, item.what) for item in check_task(task, [])] == [
+        (
+            "evaluate",
+            "`evaluate` names a split 'tset' that the source 'sample' does not have; did you mean 'test'?",
+        )
+    ]
+    with pytest.raises(UsageError, match="did you mean 'test'"):
+        task.evaluation_split()

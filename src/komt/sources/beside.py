@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from komt.sources.source import SOURCES, Source, SourceFile, read_source_file
 
-_SOURCE_KEYS = re.compile(r"^(reader|files):", re.MULTILINE)
+_SOURCE_KEYS = ("reader", "files")
 
 
 def own_source(path: Path) -> Source:
@@ -37,22 +34,16 @@ def add_folder_beside(recipe: Path | str) -> None:
     Raises:
         KomtError: one has the name of a source that komt or a plugin has.
     """
-    SOURCES.set_beside(yaml_beside(recipe, "sources", _SOURCE_KEYS), own_source)
+    SOURCES.set_beside(yaml_beside(recipe, "sources"), own_source, _SOURCE_KEYS)
 
 
-def yaml_beside(recipe: Path | str, folder: str, keys: re.Pattern[str]) -> Iterable[Path]:
-    """YAML files in a folder beside a recipe that have one of the keys; others are no business of komt's."""
+def yaml_beside(recipe: Path | str, folder: str) -> list[Path]:
+    """YAML files in a folder beside a recipe, sorted."""
     if not str(recipe):
         return []
     path = Path(recipe).expanduser().resolve()
     found = sorted(((path if path.is_dir() else path.parent) / folder).glob("*.yaml"))
-    return [yaml for yaml in found if yaml.is_file() and keys.search(_text(yaml))]
-
-
-def _text(path: Path) -> str:
-    with contextlib.suppress(OSError):
-        return path.read_text(encoding="utf-8", errors="replace")
-    return ""
+    return [yaml for yaml in found if yaml.is_file()]
 
 
 def _beside(file: SourceFile, folder: Path, fetched: bool) -> SourceFile:

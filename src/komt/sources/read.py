@@ -121,7 +121,12 @@ def divided_split(source: Source) -> str:
 
 
 def _read_file(source: Source, file: SourceFile) -> Iterator[Row | Rejected]:
-    return source.format(file).read(contents(source, file), source.options(file))
+    try:
+        yield from source.format(file).read(contents(source, file), source.options(file))
+    except DataError as error:
+        if error.where:
+            raise
+        raise DataError(error.what, where=f"source {source.name}, {file.path}", cure=error.cure) from error
 
 
 def contents(source: Source, file: SourceFile) -> Iterator[Content]:

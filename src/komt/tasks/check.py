@@ -45,22 +45,31 @@ def check_task(task: Task, rows: Iterable[Row] | None = None) -> list[Finding]:
     periods, stray spaces, a prompt that shows its answer, fields that are missing or empty.
     """
     looked_at = list(islice(rows if rows is not None else _rows(task), _ROWS_LOOKED_AT))
-    unnamed = [finding for finding in (_named_fault(task, row) for row in looked_at[:1]) if finding]
-    return unnamed + [
+    unnamed = [fault for row in looked_at[:1] for fault in _named_faults(task, row)]
+    return [*_evaluate_faults(task), *unnamed] + [
         finding
         for template in task.templates
         for finding in (*_static(task, template), *_rendered(task, template, [] if unnamed else looked_at))
     ]
 
 
-def _named_fault(task: Task, row: Row) -> Finding | None:
+def _evaluate_faults(task: Task) -> list[Finding]:
+    """What is wrong with the split that is scored."""
+    try:
+        task.evaluation_split()
+    except KomtError as error:
+        return [Finding(task.name, "evaluate", error.what, error.cure)]
+    return []
+
+
+def _named_faults(task: Task, row: Row) -> list[Finding]:
     """What is wrong with the fields that the task names beside its templates."""
     try:
         check_named(task, with_derived(task, row))
         input_text(task, row)
     except KomtError as error:
-        return Finding(task.name, "fields", error.what, error.where)
-    return None
+        return [Finding(task.name, "fields", error.what, error.where)]
+    return []
 
 
 def _rows(task: Task) -> Iterable[Row]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
@@ -13,12 +12,12 @@ from komt.korean import nfc
 from komt.recipe import FilePart, Recipe
 from komt.sources import Source, SourceFile, beside, file_hash
 from komt.sources.readers import Row, auto
-from komt.tasks.jinja import only_field, reads_a_row
+from komt.tasks.jinja import fields_of, only_field, reads_a_row
 from komt.tasks.task import TASKS, Task, Template, read_task_file
 
 _OVER_CHOICES = {"accuracy", "macro_f1"}
 _MOST_LABELS = 200
-_TASK_KEYS = re.compile(r"^(templates|like):", re.MULTILINE)
+_TASK_KEYS = ("templates", "like")
 
 
 def add_folder_beside(recipe: Path | str) -> None:
@@ -31,7 +30,26 @@ def add_folder_beside(recipe: Path | str) -> None:
         KomtError: one has the name of a source or task that komt or a plugin has.
     """
     beside.add_folder_beside(recipe)
-    TASKS.set_beside(beside.yaml_beside(recipe, "tasks", _TASK_KEYS), read_task_file)
+    TASKS.set_beside(beside.yaml_beside(recipe, "tasks"), _read_own, _TASK_KEYS)
+
+
+def _read_own(path: Path) -> Task:
+    """A task from a file of one's own, whose templates nobody has tried before.
+
+    Raises:
+        UsageError: all mistakes of the file at once.
+        DataError: a template is not valid.
+    """
+    task = read_task_file(path)
+    texts = {f"derive {name}": text for name, text in task.derive.items()}
+    for template in task.templates:
+        texts |= {f"template {template.id}, {key}": getattr(template, key) for key in ("prompt", "answer")}
+    for place, text in texts.items():
+        try:
+            fields_of(text)
+        except DataError as error:
+            raise DataError(error.what, where=f"{path}, {place}", cure=error.cure) from error
+    return task
 
 
 def load_task(name: str, recipe: Recipe | None = None) -> Task:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from komt.errors import UsageError
+from komt.errors import UsageError, did_you_mean
 from komt.recipe import Kind
 from komt.registry import Registry
 from komt.sources import RESPLIT, Source, load_source, redivided
@@ -185,8 +185,19 @@ class Task(Part):
         return tuple(dict.fromkeys(template.kind for template in self.templates))
 
     def evaluation_split(self, resplit: bool = False) -> str:
-        """The split that is scored; with `resplit`, the redivided part where the source has no train file."""
+        """The split that is scored; with `resplit`, the redivided part where the source has no train file.
+
+        Raises:
+            UsageError: `evaluate` names a split that the source does not have.
+        """
         source = self.rows_from
+        if self.evaluate and self.evaluate not in source.splits:
+            raise UsageError(
+                f"`evaluate` names a split '{self.evaluate}' that the source '{source.name}' does not have"
+                f"{did_you_mean(self.evaluate, source.splits)}",
+                where=f"task {self.name}",
+                cure=f"it has: {', '.join(source.splits)}",
+            )
         if resplit and redivided(source):
             return RESPLIT
         return self.evaluate or ("test" if "test" in source.splits else "dev")
@@ -216,7 +227,12 @@ def _with_likes(path: Path, seen: tuple[str, ...] = ()) -> dict[str, Any]:
         # Own tasks may be like those of the catalogue.
         other = CATALOG / f"{like}.yaml"
     if not other.is_file() or like in seen:
-        raise UsageError(f"like: {like} names no other task file", where=str(path))
+        known = [
+            each.stem for folder in (path.parent, CATALOG) for each in folder.glob("*.yaml") if each != path
+        ]
+        raise UsageError(
+            f"like: {like} names no other task file{did_you_mean(str(like), known)}", where=str(path)
+        )
     return {**_with_likes(other, (*seen, like)), "name": path.stem, **values}
 
 
