@@ -108,6 +108,8 @@ def test_a_mistake_in_an_item_is_not_told_as_a_short_list_too() -> None:
     with pytest.raises(UsageError) as error:
         parse_part(Listed, {"items": [{"capp": 3}]}, "f.yaml", "the list")
     assert error.value.what == "a mistake in the list:\n  - items.0.capp: unknown key; did you mean 'cap'?"
+    with pytest.raises(UsageError, match=r"items: input should be a list, as \[a, b\] \(given: 'x'\)"):
+        parse_part(Listed, {"items": "x"}, "f.yaml", "the list")
     with pytest.raises(UsageError, match="items: tuple should have at least 1 item"):
         parse_part(Listed, {"items": []}, "f.yaml", "the list")
 

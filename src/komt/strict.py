@@ -116,7 +116,7 @@ def _explain(item: dict[str, Any], part: type[BaseModel]) -> str:
         return f"{key}: unknown key{did_you_mean(location[-1], _fields_at(part, location[:-1]))}"
     if item["type"] == "missing":
         return f"{key}: missing"
-    message = str(item["msg"]).removeprefix("Value error, ")
+    message = str(item["msg"]).removeprefix("Value error, ").replace("a valid tuple", "a list, as [a, b]")
     message = f"{key}: {message[0].lower()}{message[1:]}" if key else message
     given = repr(item["input"])
     short = key and len(given) <= _SHOWN_CHARACTERS and not isinstance(item["input"], dict)

@@ -39,3 +39,10 @@ def test_a_broken_template_names_the_file_and_which(tmp_path: Path, prompt: str,
     with pytest.raises(DataError, match="the template is not valid") as error:
         own_tasks(own(tmp_path / "t.csv", prompt, answer, metrics=["accuracy"]))
     assert error.value.where.endswith("t.csv, prompt" if "고객" in prompt else "t.csv, answer")
+
+
+def test_a_file_without_a_share_for_evaluation_has_nothing_that_is_scored(tmp_path: Path) -> None:
+    task = own_tasks(own(tmp_path / "t.csv", "{{ 문의 }}", evaluate=0))["t"]
+    assert task.rows_from.splits == ("train",)
+    assert task.evaluation_split() not in task.rows_from.splits
+    assert own_tasks(own(tmp_path / "t.csv", "{{ 문의 }}"))["t"].evaluation_split() == "test"

@@ -116,7 +116,7 @@ def _own_task(part: FilePart) -> Task:
         choices=choices,
         templates=(template,),
         metrics=part.metrics,
-        evaluate="test",
+        evaluate="test" if part.evaluate else "",
         inline=source,
     )
 
