@@ -160,6 +160,7 @@ def test_long_rejects_are_shortened_with_the_rest_counted(
         (("--limit", "3"), "--limit belongs to --show-rejects"),
         (("--show-rejects", "--limit", "0"), "at least 1"),
         (("--processes", "-1"), "--processes -1: at least 1, or 0 for"),
+        (("--processes", "100000"), "--processes 100000: at most"),
         (("--engine", "ray", "--processes", "2"), "Ray divides the work itself"),
     ],
 )

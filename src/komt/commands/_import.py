@@ -94,4 +94,6 @@ def _shown() -> Iterator[Any]:
             bar = bars.add_task(title, total=None)
             return lambda done, total: bars.update(bar, completed=done, total=total or None)
 
-        yield Onlooker(begin, lambda text: bars.console.print(text, highlight=False, markup=False))
+        yield Onlooker(
+            begin, lambda text: bars.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        )

@@ -13,11 +13,14 @@ Example:
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 # Columns from which on reasons have room; in a narrow terminal they would stand in single syllables.
 _REASONS_WIDTH = 110
+# All of them are started at once.
+_MOST_PER_CORE = 8
 
 if TYPE_CHECKING:
     from komt.mix import Manifest
@@ -96,6 +99,9 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"--limit {args.limit}: at least 1")
     if args.processes < 0:
         raise UsageError(f"--processes {args.processes}: at least 1, or 0 for what cores and work ask for")
+    cores = os.cpu_count() or 1
+    if args.processes > _MOST_PER_CORE * cores:
+        raise UsageError(f"--processes {args.processes}: at most {_MOST_PER_CORE * cores} for {cores} cores")
     if args.engine == "ray" and args.processes:
         raise UsageError("--processes belongs to the local engine; Ray divides the work itself")
 
