@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import select
+import shutil
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,27 +23,32 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-_LONGEST_WAIT_S = 30
+LONGEST_WAIT_S = 30
 
 
 class TinyApi:
     """What a test's API was asked, and what it waits for.
 
-    A question with 끊어 is answered in part, then the connection is closed; one with 천천히 in part, then the
-    client must leave or `go_on` be set; one with 거절 is refused; every other one is answered by `answers`.
+    A question with 끊어 is answered in part, then the connection is closed (바로 끊어: before that); one with
+    천천히 in part, then the client must leave or `go_on` be set; one with 거절 is refused, by `refusal`; one
+    with 길게 is cut at its longest length; every other one is answered by `answers`.
     """
 
-    models = ("sample", "gemma-3-270m")
-    answers = ("안녕하세요. ", "저는 ", "**작은** ", "모델입니다.")
-
     def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
         self._news = threading.Condition()
-        self.go_on, self.client_left = threading.Event(), threading.Event()
+        self.reset()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.address = f"http://127.0.0.1:{self.server.server_address[1]}/v1"
         self._thread = threading.Thread(target=self.server.serve_forever, daemon=True)
         self._thread.start()
+
+    def reset(self) -> None:
+        """As it was at first, for the next test."""
+        self.models: tuple[str, ...] = ("sample", "gemma-3-270m")
+        self.answers: tuple[str, ...] = ("안녕하세요. ", "저는 ", "**작은** ", "모델입니다.")
+        self.refusal = {"message": "the template has no system role"}
+        self.asked: list[dict[str, Any]] = []
+        self.go_on, self.client_left = threading.Event(), threading.Event()
 
     def hear(self, body: dict[str, Any]) -> None:
         with self._news:
@@ -51,7 +58,7 @@ class TinyApi:
     def heard(self, times: int) -> list[str]:
         """The last message of all requests, once there are so many of them."""
         with self._news:
-            assert self._news.wait_for(lambda: len(self.asked) >= times, _LONGEST_WAIT_S)
+            assert self._news.wait_for(lambda: len(self.asked) >= times, LONGEST_WAIT_S)
         return [body["messages"][-1]["content"] for body in self.asked]
 
     def close(self) -> None:
@@ -70,7 +77,10 @@ def _handler(api: TinyApi) -> type[BaseHTTPRequestHandler]:
             api.hear(body)
             question = body["messages"][-1]["content"]
             if "거절" in question:
-                self._json(400, {"error": {"message": "the prompt is longer than the context"}})
+                self._json(400, {"error": api.refusal})
+                return
+            if "바로 끊어" in question:
+                self.connection.shutdown(socket.SHUT_RDWR)
                 return
             self.send_response(200)
             self.send_header("content-type", "text/event-stream")
@@ -83,17 +93,19 @@ def _handler(api: TinyApi) -> type[BaseHTTPRequestHandler]:
                 if place == 3 and "천천히" in question and self._client_leaves():
                     return
                 self._event({"choices": [{"delta": {"content": piece}, "finish_reason": None}]})
-            self._event({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+            finish = "length" if "길게" in question else "stop"
+            self._event({"choices": [{"delta": {}, "finish_reason": finish}]})
             self._event({"choices": [], "usage": {"prompt_tokens": 21, "completion_tokens": len(pieces)}})
             self.wfile.write(b"data: [DONE]\n\n")
 
         def _client_leaves(self) -> bool:
             """Whether the client closed the connection before the test let the answer go on."""
-            for _ in range(_LONGEST_WAIT_S * 20):
+            go_on, client_left = api.go_on, api.client_left  # of this test, not of the next one
+            for _ in range(LONGEST_WAIT_S * 20):
                 if select.select([self.connection], [], [], 0)[0]:
-                    api.client_left.set()
+                    client_left.set()
                     return True
-                if api.go_on.wait(0.05):
+                if go_on.wait(0.05):
                     return False
             return True
 
@@ -114,13 +126,27 @@ def _handler(api: TinyApi) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+class Site:
+    """A page that several tests visit, one after the other: its API, its folder of runs, its votes."""
+
+    def __init__(self, api: TinyApi, place: Path, address: str) -> None:
+        self.api, self.place, self.address = api, place, address
+        self.runs, self.votes = place / "runs", place / "votes.jsonl"
+
+    def reset(self) -> None:
+        """As it was at first, for the next test."""
+        self.api.reset()
+        shutil.rmtree(self.runs, ignore_errors=True)
+        self.votes.unlink(missing_ok=True)
+
+
 class Visit:
     """A browser's visit to a page, with all that it asked for and all that went wrong in it."""
 
     def __init__(self, browser: Any, address: str, language: str = "ko-KR", **options: Any) -> None:
         self.address = address
         self.context = browser.new_context(locale=language, **options)
-        self.context.set_default_timeout(_LONGEST_WAIT_S * 1000)
+        self.context.set_default_timeout(LONGEST_WAIT_S * 1000)
         self.requests: list[str] = []
         self.errors: list[str] = []
         self.context.on("request", lambda request: self.requests.append(request.url))

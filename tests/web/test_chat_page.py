@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("gradio")
 pytest.importorskip("playwright")
-from page_kit import TinyApi, Visit
+from page_kit import Site, TinyApi, Visit
 from playwright.sync_api import expect
 
 from komt.web.app import running
@@ -22,15 +22,20 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def visit(browser: Any, tiny_api: TinyApi, tmp_path: Path) -> Iterator[Visit]:
+def visit(browser: Any, site: Site) -> Iterator[Visit]:
     """A visit in Korean; whatever happens in it, nothing is asked of another host and no error is logged."""
-    with running(Api(tiny_api.address), Runs(tmp_path), tmp_path / "votes.jsonl") as address:
-        visit = Visit(browser, address)
-        expect(visit.page.get_by_label("모델", exact=True)).to_have_value("sample")
-        yield visit
-        visit.context.close()
+    visit = Visit(browser, site.address)
+    expect(visit.page.get_by_label("모델", exact=True)).to_have_value("sample")
+    yield visit
+    visit.context.close()
     assert visit.hosts() == {"127.0.0.1"}
     assert visit.errors == []
+
+
+@pytest.fixture
+def tiny_api(site: Site) -> TinyApi:
+    """The API behind the page."""
+    return site.api
 
 
 def ask(page: Any, text: str) -> None:
@@ -50,7 +55,7 @@ def test_an_answer_comes_with_its_counts_and_markdown(visit: Visit, tiny_api: Ti
     ask(visit.page, "안녕?")
     expect(answer(visit.page)).to_have_text(WHOLE)
     expect(answer(visit.page).locator("strong")).to_have_text("작은")
-    expect(visit.page.locator("#counts")).to_contain_text("질문 21토큰 · 답 5토큰")
+    expect(visit.page.locator("#counts")).to_contain_text("읽은 글 21토큰 · 답 5토큰")
     expect(visit.page.get_by_label("보낼 글")).to_have_value("")
     assert tiny_api.asked[0]["messages"] == [{"role": "user", "content": "안녕?"}]
     assert tiny_api.asked[0]["max_tokens"] == 512
@@ -78,9 +83,69 @@ def test_a_server_that_dies_in_the_middle_is_told_and_asked_again(visit: Visit, 
     expect(alert).to_contain_text("답을 쓰던 중에 모델 서버")
 
 
-def test_a_refusal_is_told_in_the_api_s_words(visit: Visit) -> None:
-    ask(visit.page, "이건 거절해")
-    expect(visit.page.get_by_role("alert")).to_contain_text("the prompt is longer than the context")
+def test_a_question_that_is_refused_is_back_in_its_box(visit: Visit, tiny_api: TinyApi) -> None:
+    page, box = visit.page, visit.page.get_by_label("보낼 글")
+    ask(page, "안녕?")
+    expect(page.locator("#counts")).to_contain_text("답 5토큰")
+    ask(page, "이건 거절해")
+    expect(page.get_by_role("alert")).to_contain_text("the template has no system role")
+    expect(box).to_have_value("이건 거절해")
+    expect(page.locator(".user.message")).to_have_text(["안녕?"])
+    tiny_api.refusal = {"message": "31 tokens", "code": "context_length_exceeded"}
+    box.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text(
+        "글을 줄이거나 새 대화를 시작해 주세요. 서버의 말: 31 tokens"
+    )
+    ask(page, "다시 안녕?")
+    expect(page.locator(".bot.message")).to_have_count(2)
+    assert [turn["content"] for turn in tiny_api.asked[-1]["messages"][::2]] == ["안녕?", "다시 안녕?"]
+
+
+def test_an_answer_stays_where_no_other_comes(visit: Visit, tiny_api: TinyApi) -> None:
+    page = visit.page
+    ask(page, "안녕?")
+    expect(page.locator("#counts")).to_contain_text("답 5토큰")
+    page.get_by_role("button", name="편집").first.click()
+    page.locator("#chat textarea").first.fill("거절해 줘")
+    page.get_by_role("button", name="제출").first.click()
+    expect(page.get_by_role("alert")).to_contain_text("받아들이지 않았습니다")
+    expect(page.locator(".user.message")).to_have_text(["안녕?"])
+    expect(answer(page)).to_have_text(WHOLE)
+    expect(page.get_by_label("보낼 글")).to_have_value("거절해 줘")
+
+
+def test_a_connection_that_breaks_before_an_answer_is_told(visit: Visit) -> None:
+    ask(visit.page, "바로 끊어 봐")
+    expect(visit.page.get_by_role("alert")).to_contain_text("답을 쓰기 전에")
+    expect(visit.page.locator("#counts")).to_have_text("끊겼습니다")
+
+
+HTML = "<script>window.hit = 1</script><img src=x onerror='window.hit = 2'><b>굵게</b> ![그림](/a.png)"
+
+
+def test_html_and_pictures_are_shown_as_they_were_written(visit: Visit, tiny_api: TinyApi) -> None:
+    page = visit.page
+    tiny_api.answers = (HTML, "\n\n`<b>`")
+    ask(page, HTML)
+    expect(page.locator("#counts")).to_contain_text("답 3토큰")
+    assert page.locator(".user.message").inner_text().replace("\u2060", "").startswith(HTML.split(" ![")[0])
+    expect(answer(page)).to_contain_text("굵게")
+    assert page.locator("#chat .message img").count() == 0
+    assert page.evaluate("window.hit") is None
+    assert answer(page).locator("code").inner_text() == "<b>"
+    assert tiny_api.asked[0]["messages"][0]["content"] == HTML
+    page.get_by_role("button", name="편집").first.click()
+    page.get_by_role("button", name="제출").first.click()
+    assert tiny_api.heard(2)[1] == HTML
+
+
+def test_what_a_browser_cannot_keep_is_not_sent(visit: Visit, tiny_api: TinyApi) -> None:
+    ask(visit.page, "가" * 1_100_000)
+    expect(visit.page.get_by_role("alert")).to_contain_text("약 3MB")
+    assert tiny_api.asked == []
+    ask(visit.page, "가나다라마" * 20_000)
+    expect(answer(visit.page)).to_have_text(WHOLE)
+    assert tiny_api.heard(1) == ["가나다라마" * 20_000]
 
 
 def test_enter_inside_a_syllable_does_not_send(visit: Visit, tiny_api: TinyApi) -> None:
@@ -201,12 +266,82 @@ def test_export_and_import_give_the_same_conversation(visit: Visit, tmp_path: Pa
     expect(answer(page)).to_have_text(WHOLE)
     expect(page.get_by_role("radio", name="가나다")).to_be_checked()
 
-    wrong = tmp_path / "wrong.json"
-    wrong.write_text('{"messages": [{"role": "robot", "content": "x"}]}', encoding="utf-8")
+
+def bring(page: Any, file: Path) -> None:
     with page.expect_file_chooser() as chooser:
         page.get_by_role("button", name="가져오기").click()
-    chooser.value.set_files(wrong)
-    expect(page.get_by_role("alert")).to_contain_text("role")
+    chooser.value.set_files(file)
+
+
+WRONG = {
+    "JSON 파일이 아닙니다": b"\x00\xff" * 1000,
+    "role은": b'{"messages": [{"role": "robot", "content": "x"}]}',
+    "글이 아닌 차례": b'[{"role": "user", "content": 5}]',
+    "대화가 들어 있지 않은": b"null",
+    "파일이 너무 큽니다": b'[{"role": "user", "content": "%s"}]' % (b"x" * 3_100_000),
+}
+
+
+def test_a_file_that_is_no_conversation_changes_nothing(visit: Visit, tmp_path: Path) -> None:
+    page, file = visit.page, tmp_path / "wrong.json"
+    ask(page, "가나다")
+    expect(page.locator("#counts")).to_contain_text("답 5토큰")
+    for told, data in WRONG.items():
+        file.write_bytes(data)
+        bring(page, file)
+        expect(page.get_by_role("alert")).to_contain_text(told)
+    expect(answer(page)).to_have_text(WHOLE)
+    expect(page.get_by_role("radio")).to_have_count(1)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "cp949", "utf-16"])
+def test_a_file_in_another_encoding_is_imported(visit: Visit, tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "talk.json"
+    turns = [{"role": "user", "content": "똠방각하"}, {"role": "assistant", "content": "펲시콜라"}]
+    file.write_bytes(json.dumps(turns, ensure_ascii=False).encode(encoding))
+    bring(visit.page, file)
+    expect(visit.page.locator(".user.message")).to_have_text(["똠방각하"])
+    expect(answer(visit.page)).to_have_text("펲시콜라")
+    expect(visit.page.locator("#counts")).to_have_text("대화를 가져왔습니다.")
+
+
+def test_two_tabs_keep_each_other_s_conversations(visit: Visit) -> None:
+    first, second = visit.page, visit.open()
+    expect(second.get_by_label("모델", exact=True)).to_have_value("sample")
+    second.get_by_label("보낼 글").fill("쓰던 글")
+    ask(first, "첫 탭")
+    expect(first.locator("#counts")).to_contain_text("답 5토큰")
+    expect(second.locator(".user.message")).to_have_text(["첫 탭"])
+    expect(second.get_by_label("보낼 글")).to_have_value("쓰던 글")
+    second.get_by_role("button", name="새 대화").click()
+    expect(second.locator(".user.message")).to_have_count(0)
+    ask(second, "둘째 탭")
+    expect(second.locator("#counts")).to_contain_text("답 5토큰")
+    for page in (first, second):
+        expect(page.get_by_role("radio", name="둘째 탭")).to_have_count(1)
+        expect(page.get_by_role("radio", name="첫 탭")).to_have_count(1)
+
+
+def test_a_page_that_has_lost_its_server_says_so(browser: Any, site: Site) -> None:
+    visit = Visit(browser, site.address)
+    expect(visit.page.get_by_label("모델", exact=True)).to_have_value("sample")
+    visit.context.set_offline(True)
+    ask(visit.page, "들리나요?")
+    expect(visit.page.get_by_test_id("toast-body")).to_contain_text(
+        "이 페이지의 서버(komt web)와 연결이 끊겼습니다"
+    )
+    expect(visit.page.get_by_label("보낼 글")).to_have_value("들리나요?")
+    visit.context.set_offline(False)
+    expect(visit.page.get_by_test_id("toast-body")).to_have_count(0)
+    visit.page.get_by_label("보낼 글").press("Enter")
+    expect(answer(visit.page)).to_have_text(WHOLE)
+    visit.context.close()
+
+
+def test_a_link_leads_to_llama_cpp_s_own_page(visit: Visit) -> None:
+    link = visit.page.get_by_role("link", name="llama.cpp의 자체 화면 열기")
+    assert link.get_attribute("href") == "http://127.0.0.1:9/"
+    assert (link.get_attribute("target"), link.get_attribute("rel")) == ("_blank", "noopener")
 
 
 def test_conversations_are_listed_and_chosen(visit: Visit) -> None:

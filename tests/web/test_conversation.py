@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -74,6 +75,20 @@ def test_the_oldest_go_when_there_is_no_more_room() -> None:
     assert talks.current(kept)["id"] == new["id"]
 
 
+def test_none_goes_for_one_that_is_too_large_by_itself() -> None:
+    large = talk("가" * 1_100_000)
+    kept = talks.with_talk(store(talk("나")), large)
+    assert [len(contents(one)[0]) for one in kept["conversations"]] == [1_100_000, 1]
+    assert (talks.fits(large), talks.fits(talk("나"))) == (False, True)
+
+
+def test_a_change_is_marked_and_opening_is_none() -> None:
+    first = talks.with_talk(store(talk("가")), talk("나"))
+    assert talks.opened(first)["changed"] == first["changed"] != ""
+    assert talks.with_talk(first, talk("다"))["changed"] != first["changed"]
+    assert talks.without_current(first)["changed"] != first["changed"]
+
+
 def test_deleting_the_last_one_leaves_an_empty_one_with_its_settings() -> None:
     left = talks.without_current(store(talk("가", system="짧게.")))
     assert (talks.current(left)["messages"], talks.current(left)["system"]) == ([], "짧게.")
@@ -113,9 +128,33 @@ def test_import_takes_exports_and_lists_of_messages() -> None:
         ('{"messages": [{"role": "robot", "content": "x"}]}', "import.bad_role"),
         ('[{"role": "user", "content": "x"}, {"role": "system", "content": "x"}]', "import.bad_role"),
         ('{"messages": [{"role": "user", "content": ["x"]}]}', "import.bad_content"),
+        ('{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}', "import.bad_content"),
+        ('{"messages": [{"role": "user", "content": 5}]}', "import.bad_content"),
+        (json.dumps([{"role": "user", "content": "가" * 1_100_000}]), "import.too_big"),
         ('{"messages": ["x"]}', "import.bad_role"),
     ],
 )
 def test_what_is_no_conversation_is_not_imported(text: str, why: str) -> None:
     with pytest.raises(talks.NotAConversation, match=why):
         talks.imported(text)
+
+
+def test_text_parts_of_an_imported_turn_are_one_text() -> None:
+    parts = [{"type": "text", "text": "가"}, {"type": "text", "text": "나"}]
+    assert contents(talks.imported(json.dumps([{"role": "user", "content": parts}]))) == ["가나"]
+
+
+def test_numbers_and_letters_that_are_none_do_no_harm() -> None:
+    turn = {
+        "role": "user",
+        "content": "x \ud83d \ud83d\ude00",
+        "speed": 10**400,
+        "tokens": 3,
+        "ended": "\udc00",
+    }
+    record = {"messages": [turn], "settings": {"temperature": 99, "seed": 1e400}, "created": math.nan}
+    one = talks.imported(json.dumps({**record, "title": "\ud83d"}))
+    assert (contents(one), one["title"], one["settings"]) == (["x � 😀"], "�", {"temperature": 2.0})
+    assert one["messages"][0] == {"role": "user", "content": "x � 😀", "ended": "�", "tokens": 3}
+    assert isinstance(one["created"], int)
+    assert json.dumps(one, ensure_ascii=False).encode()

@@ -27,6 +27,18 @@ def test_overview_has_figures_and_what_to_mind(folder: Path) -> None:
     assert "Not comparable" in view.overview(ENGLISH, stamp(folder / "manifest.json"))
 
 
+def test_shares_are_written_as_each_language_does(folder: Path) -> None:
+    file = stamp(folder / "manifest.json")
+    assert "80.0%" in view.overview(KOREAN, file)
+    assert "80.0 %" in view.overview(ENGLISH, file)
+
+
+def test_it_is_said_once_that_rows_were_not_kept(folder: Path) -> None:
+    file = stamp(folder / "rejects.parquet")
+    assert view.rejects(KOREAN, file, "source/empty_answer", "", 0).html.count("자리만 적어") == 1
+    assert view.rejects(KOREAN, file, "filter/duplicate", "", 0).html.count("자리만 적어") == 0
+
+
 def test_examples_by_task_a_page_at_a_time(folder: Path) -> None:
     file = stamp(folder / "train.parquet")
     first = view.examples(KOREAN, file, "my.qa", "", 0)

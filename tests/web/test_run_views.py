@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from built import log, run, scores
 pytest.importorskip("gradio")
 
 from komt.web.runs import Runs, Unreadable, stamp
-from komt.web.scores import read_scores, scores_html
+from komt.web.scores import ScoresEvents, panels, read_scores, scores_html
 from komt.web.text import Words
 from komt.web.training import drawing, read_log
 
@@ -79,3 +80,44 @@ def test_a_value_that_is_no_number_is_told(tmp_path: Path) -> None:
     path.write_text(json.dumps(rows), encoding="utf-8")
     with pytest.raises(Unreadable):
         read_scores(Runs(tmp_path / "runs"), "one")
+
+
+def test_rows_that_differ_in_more_than_the_model_stand_apart(tmp_path: Path) -> None:
+    path = scores(tmp_path / "runs" / "one" / "report" / "scores.json")
+    row = {"model": "tuned", "task": "my.qa", "metric": "f1", "n": 8, "value": 0.5, "low": 0.4, "high": 0.6}
+    rows = [
+        {**row, "order": "passage_first", "flags": ["limited"]},
+        {**row, "order": "instruction_first", "flags": ["resplit", "contaminated"], "contaminated": 3},
+        {**row, "by": "loglikelihood", "metric": "accuracy"},
+        {
+            **row,
+            "task": "judge:helpful",
+            "metric": "judge_score",
+            "judge": "큰모델",
+            "scale": [1, 10],
+            "value": 5.5,
+        },
+    ]
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    read = read_scores(Runs(tmp_path / "runs"), "one")
+    shown = panels(KOREAN, [("one", row) for row in read], several=False)
+    assert [panel.about for panel in shown] == ["지문 먼저", "지시 먼저", "우도 비교", "큰모델의 채점"]
+    assert (shown[3].axis, shown[3].marks[0].at) == (("1", "5.5", "10"), 50.0)
+    html = scores_html(KOREAN, {"one": read})
+    assert "my.qa, 학습한 모델: 학습 데이터와 겹치는 문항이 3개 있습니다." in html
+    assert "my.qa, 학습한 모델: 앞에서부터 8문항까지만 평가했습니다." in html
+    assert html.count("공개된 점수와 견줄 수 없습니다") == 1
+
+
+@pytest.mark.parametrize(
+    "odd", [{"gain": 3}, {"gain": {"base": {"low": "x"}}}, {"contaminated": "x"}, {"flags": 3}, {"task": {}}]
+)
+def test_a_report_of_another_shape_is_told_in_the_page(tmp_path: Path, odd: dict[str, object]) -> None:
+    path = scores(tmp_path / "runs" / "one" / "report" / "scores.json")
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    rows[0] |= odd
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    events = ScoresEvents(KOREAN, Runs(tmp_path / "runs"), ("run", "message", "shown"))
+    changes = asyncio.run(events.chosen(["one"]))
+    assert "scores.json 파일이 깨졌거나 형식이 다릅니다" in changes["message"]
+    assert changes["shown"] == ""

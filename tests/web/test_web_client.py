@@ -41,7 +41,24 @@ def test_a_connection_that_breaks_keeps_what_had_come(tiny_api: TinyApi) -> None
 def test_a_refusal_in_the_api_s_words(tiny_api: TinyApi) -> None:
     answer = asyncio.run(last(Api(tiny_api.address), "거절해"))
     assert answer.fault
-    assert (answer.fault.kind, answer.fault.detail) == ("refused", "the prompt is longer than the context")
+    assert (answer.fault.kind, answer.fault.detail) == ("refused", "the template has no system role")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": "Please shorten it.", "code": "context_length_exceeded"},
+        {"message": "too large", "type": "exceed_context_size_error"},
+        {"message": "This model's maximum context length is 4096 tokens."},
+    ],
+)
+def test_a_prompt_that_is_too_long_is_told_from_other_refusals(
+    tiny_api: TinyApi, error: dict[str, str]
+) -> None:
+    tiny_api.refusal = error
+    answer = asyncio.run(last(Api(tiny_api.address), "거절해"))
+    assert answer.fault
+    assert (answer.fault.kind, answer.fault.detail) == ("too_long", error["message"])
 
 
 def test_stop_closes_the_connection(tiny_api: TinyApi) -> None:

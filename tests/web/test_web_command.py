@@ -54,7 +54,7 @@ def test_it_says_where_the_page_is_and_ends_quietly(tmp_path: Path) -> None:
 
 def test_llama_cpp_s_own_page_stands_beside_it(tmp_path: Path) -> None:
     model = tiny_gguf(tmp_path / "tiny.gguf")
-    with komt_web(str(model), "--llama-page", "--runs", str(tmp_path)) as (address, before):
+    with komt_web(str(model), "--runs", str(tmp_path)) as (address, before):
         there = before.removeprefix("llama.cpp's own page: ").split()[0]
         assert there != address
         page = httpx2.get(there, headers={"accept-encoding": "gzip"})
@@ -65,6 +65,8 @@ def test_llama_cpp_s_own_page_stands_beside_it(tmp_path: Path) -> None:
         key = before.rstrip(")\n").rpartition(" ")[2]
         models = httpx2.get(f"{there}v1/models", headers={"authorization": f"Bearer {key}"}).json()
         assert models["data"][0]["id"] == "tiny"
+        ours = httpx2.get(address, headers={"accept-language": "en"}, follow_redirects=True).text
+        assert f'href=\\"{there}\\"' in ours
 
 
 def test_nobody_is_asked_about_gradio_itself(tmp_path: Path) -> None:
@@ -97,7 +99,6 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path, capsys: pytest.CaptureFixt
     [
         (["x", "--api", "http://127.0.0.1:1/v1"], "a model and --api were both given"),
         (["--api", "127.0.0.1:8000"], "not an http address"),
-        (["runs/sample", "--llama-page"], "--llama-page is for a .gguf file"),
     ],
 )
 def test_wrong_words_are_told(words: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,7 +92,7 @@ def open_backend(model: str, adapters: Mapping[str, str], opening: Opening) -> B
     )
     try:
         if isinstance(engine, LlamaCppEngine):
-            return _over_llama_cpp(engine, names, slots, opening)
+            return over_llama_cpp(engine, names, slots, opening)
         if isinstance(engine, VllmEngine):
             return _over_vllm(engine, Path(model).name, names, slots, opening)
     except BaseException:
@@ -133,9 +133,17 @@ def _names(model: str, adapters: Mapping[str, str], opening: Opening) -> dict[st
     return names
 
 
-def _over_llama_cpp(
+def over_llama_cpp(
     engine: LlamaCppEngine, names: Mapping[str, str | None], slots: int, opening: Opening
 ) -> PassThrough:
+    """The backend over llama.cpp's server.
+
+    Args:
+        engine: the open engine; the backend closes it.
+        names: the adapter behind each name; None for the model's own, "" for its base.
+        slots: as many as the server was started with.
+        opening: its settings hold where a request does not say.
+    """
     from komt.serve.llama_cpp_engine import OWN_ADAPTER
 
     server = engine.server

@@ -4,8 +4,11 @@ The page is served on this machine only. It talks to an OpenAI-style API: that o
 started with it, or one that runs already (--api; its key is read from KOMT_API_KEY). Without either, the page
 shows run folders only.
 
+Of a .gguf file llama.cpp's own page is there too, at an address of its own; this page has a link to it.
+
 Example:
   komt web runs/sample
+  komt web sample-files/gguf/sample-Q4_K_M.gguf
   komt web --api http://127.0.0.1:8000/v1
 """
 
@@ -30,9 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model", nargs="?", help="catalogue name, hub id, folder (model, adapter, run), .gguf"
     )
     parser.add_argument("--api", metavar="URL", help="an OpenAI-style API that runs already: http://…/v1")
-    parser.add_argument(
-        "--llama-page", action="store_true", help="of a .gguf: llama.cpp's own page too, at its own address"
-    )
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
     parser.add_argument("--votes", type=Path, metavar="FILE", help="default: votes.jsonl in the runs' folder")
     parser.add_argument(
@@ -57,10 +57,11 @@ def main(args: argparse.Namespace) -> int:
 
     if args.model and args.api:
         raise UsageError("a model and --api were both given", cure="name one of them")
-    if args.llama_page and not (args.model or "").endswith(".gguf"):
-        raise UsageError("--llama-page is for a .gguf file", cure="name one, or leave it out")
     votes = args.votes or args.runs / "votes.jsonl"
-    with _api(args) as api, running(api, _runs(args), votes, args.port) as address:
+    with (
+        _api(args) as (api, llama_page),
+        running(api, _runs(args), votes, args.port, llama_page=llama_page) as address,
+    ):
         print(f"the page: {address}\n(on this machine only; Ctrl-C ends it)", flush=True)
         with suppress(KeyboardInterrupt):
             threading.Event().wait()
@@ -68,31 +69,46 @@ def main(args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _api(args: argparse.Namespace) -> Iterator[Api | None]:
-    """The API that was named, or that of the model that was named, or none."""
+def _api(args: argparse.Namespace) -> Iterator[tuple[Api | None, str]]:
+    """The API that was named, or that of the model that was named, or none; and where llama.cpp's page is."""
     import os
 
-    from komt.errors import need
     from komt.web.client import Api
 
     if args.api:
-        yield Api(args.api, os.environ.get("KOMT_API_KEY", ""))
-    elif args.llama_page:
-        from komt.models.llama_cpp import start
-
-        with start(Path(args.model), slots=_SLOTS, page=True) as server:
-            print(f"llama.cpp's own page: {server.address}/ (it asks for this key: {server.key})", flush=True)
-            yield Api(f"{server.address}/v1", server.key)
+        yield Api(args.api, os.environ.get("KOMT_API_KEY", "")), ""
     elif args.model:
-        need("starlette", "web")
-        from komt.api.app import running
-        from komt.api.opening import Opening
-
-        opening = Opening(args.engine, bits=args.bits, remote_code=args.trust_remote_code)
-        with running(args.model, opening=opening) as address:
-            yield Api(address)
+        with _served(args) as (address, llama_page):
+            yield Api(address), llama_page
     else:
-        yield None
+        yield None, ""
+
+
+@contextmanager
+def _served(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    """The model's API, as `komt serve` has it; of a GGUF file llama.cpp's own page beside it."""
+    from komt.errors import need
+
+    need("starlette", "web")
+    from komt.api.app import create_app, running
+    from komt.api.opening import Opening, over_llama_cpp, short_name
+    from komt.api.server import bound, serving
+    from komt.api.settings import ServerSettings
+
+    opening = Opening(args.engine, bits=args.bits, remote_code=args.trust_remote_code)
+    if not args.model.endswith(".gguf") or args.engine not in {"auto", "llama.cpp"}:
+        with running(args.model, opening=opening) as address:
+            yield address, ""
+        return
+    from komt.models.llama_cpp import start
+    from komt.serve.llama_cpp_engine import LlamaCppEngine
+
+    settings = ServerSettings(port=0)
+    server = start(Path(args.model).expanduser(), slots=_SLOTS, page=True)
+    backend = over_llama_cpp(LlamaCppEngine(server), {short_name(args.model): None}, _SLOTS, opening)
+    with bound(settings) as listener, serving(create_app([backend], settings), listener) as address:
+        print(f"llama.cpp's own page: {server.address}/ (it asks for this key: {server.key})", flush=True)
+        yield address, f"{server.address}/"
 
 
 def _runs(args: argparse.Namespace) -> Runs:

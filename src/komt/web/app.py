@@ -28,16 +28,19 @@ _FONTS = [
     "system-ui",
     "sans-serif",
 ]
+# As Gradio says it.
+_LOST = "Connection to the server was lost. Attempting reconnection..."
 _MONOSPACE = ["D2Coding", "ui-monospace", "Menlo", "Consolas", "Noto Sans Mono CJK KR", "monospace"]
 
 
-def create_app(api: Api | None, runs: Runs, votes: Path) -> Any:
+def create_app(api: Api | None, runs: Runs, votes: Path, llama_page: str = "") -> Any:
     """The ASGI application: `/` leads to /ko/ or /en/, as the browser asks.
 
     Args:
         api: what Chat and Compare talk to; None where no model is connected.
         runs: what Data, Training and Scores show.
         votes: the file that votes are added to.
+        llama_page: the address of llama.cpp's own page, which Chat leads to; "" where there is none.
 
     Raises:
         MissingExtra: Gradio is not installed.
@@ -56,7 +59,7 @@ def create_app(api: Api | None, runs: Runs, votes: Path) -> Any:
         words = Words(language)
         gr.mount_gradio_app(
             app,
-            _page(words, api, runs, votes),
+            _page(words, api, runs, votes, llama_page),
             path=f"/{language}",
             footer_links=[],
             run_history=False,
@@ -74,7 +77,7 @@ def create_app(api: Api | None, runs: Runs, votes: Path) -> Any:
     return Guard(app, LOOPBACK)
 
 
-def _page(words: Words, api: Api | None, runs: Runs, votes: Path) -> Any:
+def _page(words: Words, api: Api | None, runs: Runs, votes: Path, llama_page: str) -> Any:
     import gradio as gr
 
     from komt.web.chat import chat_tab
@@ -87,9 +90,9 @@ def _page(words: Words, api: Api | None, runs: Runs, votes: Path) -> Any:
         gr.HTML(_header(words), elem_id="header")
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab(words("tab.chat"), id="chat"):
-                chat_tab(page, words, api)
-            with gr.Tab(words("tab.compare"), id="compare"):
-                compare_tab(page, words, api, votes)
+                chat_tab(page, words, api, llama_page)
+            with gr.Tab(words("tab.compare"), id="compare") as tab:
+                compare_tab(tab, words, api, votes)
             with gr.Tab(words("tab.data"), id="data") as tab:
                 data_tab(tab, words, runs)
             with gr.Tab(words("tab.training"), id="training") as tab:
@@ -101,20 +104,23 @@ def _page(words: Words, api: Api | None, runs: Runs, votes: Path) -> Any:
 
 
 def _script(words: Words) -> str:
-    """page.js, with the names of the buttons that Gradio leaves without one."""
+    """page.js, with the names of the buttons that Gradio leaves without one, and its notices."""
     names = {
         f".{kind}-button": words(f"chat.{name}") for kind, name in (("submit", "send"), ("stop", "stop"))
     }
     names["#refresh"] = words("chat.refresh")
+    notices = {"Error": words("notice.error"), _LOST: words("notice.lost")}
     script = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
-    return script.replace("NAMES", json.dumps(names, ensure_ascii=False))
+    for place, texts in (("NAMES", names), ("NOTICES", notices)):
+        script = script.replace(place, json.dumps(texts, ensure_ascii=False))
+    return script
 
 
 def _header(words: Words) -> str:
     other: Language = "en" if words.language == "ko" else "ko"
     link = (
         f'<a href="/{other}/" lang="{other}" hreflang="{other}" '
-        f'aria-label="{escape(words("other_language.name"))}">{escape(words("other_language"))}</a>'
+        f'title="{escape(words("other_language.name"))}">{escape(words("other_language"))}</a>'
     )
     return f"<header><h1>{escape(words('title'))}</h1><p>{escape(words('tagline'))}</p>{link}</header>"
 
@@ -130,6 +136,7 @@ def _theme() -> Any:
         body_text_color_subdued="*neutral_500",
         block_info_text_color="*neutral_500",
         input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_hover="*primary_800",
         button_primary_text_color="white",
@@ -140,7 +147,9 @@ def _theme() -> Any:
 
 
 @contextlib.contextmanager
-def running(api: Api | None, runs: Runs, votes: Path, port: int = 0) -> Iterator[str]:
+def running(
+    api: Api | None, runs: Runs, votes: Path, port: int = 0, *, llama_page: str = ""
+) -> Iterator[str]:
     """The page served from a thread while the block runs; yields its address, `http://127.0.0.1:PORT/`.
 
     Args:
@@ -148,11 +157,12 @@ def running(api: Api | None, runs: Runs, votes: Path, port: int = 0) -> Iterator
         runs: as of `create_app`.
         votes: as of `create_app`.
         port: 0 for a free one.
+        llama_page: as of `create_app`.
 
     Raises:
         UsageError: the port is taken.
     """
-    server, bound = _server(create_app(api, runs, votes), port)
+    server, bound = _server(create_app(api, runs, votes, llama_page), port)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     started = threading.Event()
     server.callback_started = started

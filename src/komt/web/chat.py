@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from komt.web.chat_events import DEFAULTS, ChatEvents
+from komt.web.chat_events import ChatEvents
 from komt.web.client import Api
+from komt.web.settings import RANGES
 from komt.web.text import Words
 
-_SCRIPTS = Path(__file__).parent
 STORE_KEY = "komt-chat"
 
 
@@ -34,8 +36,8 @@ class ChatParts:
     buttons: dict[str, Any]
 
 
-def chat_tab(page: gr.Blocks, words: Words, api: Api | None) -> None:
-    """Fill the chat tab of the page that is being built."""
+def chat_tab(page: gr.Blocks, words: Words, api: Api | None, llama_page: str = "") -> None:
+    """Fill the chat tab of the page that is being built; `llama_page` is where llama.cpp's own page is."""
     # The key must be the same after a restart, or the history would be lost; it hides nothing from the person
     # whose browser it is.
     store = gr.BrowserState(None, storage_key=STORE_KEY, secret=STORE_KEY)
@@ -43,7 +45,7 @@ def chat_tab(page: gr.Blocks, words: Words, api: Api | None) -> None:
         with gr.Column(scale=5, min_width=320):
             main = _conversation(words)
         with gr.Column(scale=2, min_width=280, elem_classes="side"):
-            side = _side(words)
+            side = _side(words, llama_page)
     parts = ChatParts(store=store, **main, **side)
     _wire(page, parts, ChatEvents(words, api, parts))
 
@@ -83,11 +85,14 @@ def _conversation(words: Words) -> dict[str, Any]:
     return {"chatbot": chatbot, "alert": alert, "retry": retry, "box": box, "counts": counts}
 
 
-def _side(words: Words) -> dict[str, Any]:
+def _side(words: Words, llama_page: str) -> dict[str, Any]:
     buttons: dict[str, Any] = {}
     with gr.Row(elem_classes="tight"):
         model = gr.Dropdown([], label=words("chat.model"), interactive=True, elem_id="model", min_width=160)
         buttons["refresh"] = gr.Button("↻", size="sm", scale=0, min_width=44, elem_id="refresh")
+    if llama_page:
+        link = f'<a href="{escape(llama_page)}" target="_blank" rel="noopener">{words("chat.llama")} ↗</a>'
+        gr.HTML(f"<p>{link}<small>{words('chat.llama.key')}</small></p>", elem_id="llama-page")
     with gr.Accordion(words("chat.talks"), open=True):
         with gr.Row(elem_classes="tight"):
             for name in ("new", "delete", "export", "import"):
@@ -112,25 +117,15 @@ def _side(words: Words) -> dict[str, Any]:
     return {"model": model, "talks": talks, "system": system, "settings": settings, "buttons": buttons}
 
 
+def slider(words: Words, name: str, **more: Any) -> Any:
+    """The slider of a setting, with what it does."""
+    low, high, step, default = dataclasses.astuple(RANGES[name])
+    label, info = words(f"chat.{name}"), words(f"chat.{name}.info")
+    return gr.Slider(low, high, value=default, step=step, label=label, info=info, **more)
+
+
 def _settings(words: Words) -> tuple[Any, ...]:
-    ranges = {
-        "temperature": (0.0, 2.0, 0.05),
-        "top_p": (0.05, 1.0, 0.05),
-        "max_tokens": (16, 4096, 16),
-        "penalty": (0.0, 2.0, 0.1),
-    }
-    sliders = [
-        gr.Slider(
-            low,
-            high,
-            value=DEFAULTS[name],
-            step=step,
-            label=words(f"chat.{name}"),
-            info=words(f"chat.{name}.info"),
-            elem_id=f"setting-{name}",
-        )
-        for name, (low, high, step) in ranges.items()
-    ]
+    sliders = [slider(words, name, elem_id=f"setting-{name}") for name in RANGES]
     seed = gr.Number(
         None,
         label=words("chat.seed"),
@@ -166,13 +161,13 @@ def _wire(page: gr.Blocks, parts: ChatParts, events: ChatEvents) -> None:
     refreshed = [parts.model, parts.alert, parts.retry]
     parts.buttons["refresh"].click(events.refresh, [parts.model], refreshed, **quiet)
     parts.buttons["defaults"].click(events.defaults, None, list(parts.settings), **quiet)
+    parts.store.change(None, [parts.store], None, js=_script("changed"), **quiet)
     page.load(events.opened, [parts.store], whole, **quiet)
 
 
 def _wire_list(parts: ChatParts, events: ChatEvents, whole: list[Any], quiet: dict[str, Any]) -> None:
     """The list of conversations: new, chosen, deleted, exported, imported."""
-    names = ("delete", "export", "import")
-    scripts = {name: (_SCRIPTS / f"{name}.js").read_text(encoding="utf-8") for name in names}
+    scripts = {name: _script(name) for name in ("delete", "export", "import")}
     scripts["delete"] = scripts["delete"].replace("QUESTION", json.dumps(events.words("chat.delete.sure")))
     buttons, picked = parts.buttons, [parts.buttons["picked"], parts.store]
     buttons["new"].click(events.new, [parts.store], whole, **quiet)
@@ -181,3 +176,7 @@ def _wire_list(parts: ChatParts, events: ChatEvents, whole: list[Any], quiet: di
     gr.on(gone, events.delete, picked, whole, js=scripts["delete"], **quiet)
     buttons["export"].click(None, [parts.store], None, js=scripts["export"], **quiet)
     buttons["import"].click(events.bring, picked, whole, js=scripts["import"], **quiet)
+
+
+def _script(name: str) -> str:
+    return Path(__file__).with_name(f"{name}.js").read_text(encoding="utf-8")

@@ -13,19 +13,14 @@ import gradio as gr
 from komt.web import conversation as talks
 from komt.web.answering import Answer, write
 from komt.web.client import Api, ApiFault, Ask
+from komt.web.markdown import as_written, shown
+from komt.web.settings import DEFAULTS, request_settings
 from komt.web.text import Words
 
 if TYPE_CHECKING:
     from komt.web.chat import ChatParts
 
 Changes = dict[Any, Any]
-DEFAULTS: dict[str, float | int | None] = {
-    "temperature": 0.8,
-    "top_p": 0.8,
-    "max_tokens": 512,
-    "penalty": 0.0,
-    "seed": None,
-}
 
 
 class ChatEvents:
@@ -57,9 +52,12 @@ class ChatEvents:
         if not text.strip():
             yield {self.parts.box: gr.skip()}
             return
-        yield {self.parts.box: ""}
         kept = talks.opened(store)
         talk = talks.asked(self._talk(kept, model, system, settings), text)
+        if not talks.fits(talk):
+            yield self._alert(self.words("chat.too_big"))
+            return
+        yield {self.parts.box: ""}
         async for changes in self._answered(kept, talk, request):
             yield changes
 
@@ -69,7 +67,7 @@ class ChatEvents:
         """Another answer to the last question."""
         kept = talks.opened(store)
         talk = talks.cut_before_answer(self._talk(kept, model, system, settings))
-        async for changes in self._answered(kept, talk, request):
+        async for changes in self._answered(kept, talk, request, again=True):
             yield changes
 
     async def edit(
@@ -83,9 +81,11 @@ class ChatEvents:
     ) -> AsyncIterator[Changes]:
         """A turn was edited: a question is asked anew, an answer just stands as it was edited."""
         place = change.index if isinstance(change.index, int) else change.index[0]
-        kept = talks.opened(store)
-        talk = talks.edited(self._talk(kept, model, system, settings), place, _text_of(change.value))
-        if talk["messages"] and talk["messages"][-1]["role"] == "user":
+        kept, text = talks.opened(store), _text_of(change.value)
+        talk = talks.edited(self._talk(kept, model, system, settings), place, text)
+        if not text.strip() or not talks.fits(talk):
+            yield self._shown(kept) | self._alert(self.words("chat.too_big") if text.strip() else "")
+        elif talk["messages"] and talk["messages"][-1]["role"] == "user":
             async for changes in self._answered(kept, talk, request):
                 yield changes
         else:
@@ -113,8 +113,10 @@ class ChatEvents:
         """An empty conversation, with the settings of the one before."""
         return self._shown(talks.started(talks.opened(store)))
 
-    def delete(self, sure: str, store: Any) -> Changes:
-        """The conversation that is shown goes, where the person is sure."""
+    def delete(self, sure: str, store: Any, request: gr.Request) -> Changes:
+        """The conversation that is shown goes, where the person is sure and no answer is being written."""
+        if str(request.session_hash) in self._stops:
+            return {self.parts.box: gr.skip()}
         kept = talks.opened(store)
         return self._shown(talks.without_current(kept) if sure else kept)
 
@@ -130,29 +132,29 @@ class ChatEvents:
         try:
             talk = talks.imported(text)
         except talks.NotAConversation as error:
-            return self._alert(self.words(str(error)))
+            return self._alert(self.words(str(error))) | self._told("chat.keys")
         now = talks.current(kept)
-        talk = {**talk, "model": talk["model"] or now["model"]}
-        return self._shown(talks.with_talk(kept, talk)) | self._told("import.done")
+        more = talks.with_talk(kept, {**talk, "model": talk["model"] or now["model"]})
+        return self._shown(more) | self._told("import.done") | self._gone(kept, more)
 
     def defaults(self) -> list[float | int | None]:
         """The settings as they were at first."""
         return list(DEFAULTS.values())
 
     async def _answered(
-        self, store: talks.Store, talk: talks.Talk, request: gr.Request
+        self, before: talks.Store, talk: talks.Talk, request: gr.Request, *, again: bool = False
     ) -> AsyncIterator[Changes]:
         """The conversation with the answer to its last question, while it is written."""
         if self.api and not talk["model"]:
             talk = {**talk, "model": await self._first_model(self.api)}
-        store = talks.with_talk(store, talk)
         if not self.api or not talk["messages"]:
-            yield self._shown(store, settings=False) | self._alert(self.words("fault.no_model"))
+            yield self._undone(before, talk, again) | self._alert(self.words("fault.no_model"))
             return
         session, stop = str(request.session_hash), asyncio.Event()
         self._stops[session] = stop
-        ask = Ask(talk["model"], talks.request_messages(talk), _request_settings(talk["settings"]))
-        yield self._shown(store, settings=False) | self._writing(True) | self._told("chat.waiting")
+        ask = Ask(talk["model"], talks.request_messages(talk), request_settings(talk["settings"]))
+        asked = self._shown(talks.with_talk(before, talk), settings=False, writing=True)
+        yield asked | self._writing(True) | self._told("chat.waiting")
         answer = Answer()
         try:
             async with aclosing(write(self.api, ask, stop)) as growing:
@@ -163,12 +165,40 @@ class ChatEvents:
                         yield {self.parts.chatbot: _turns(turns), self.parts.counts: told}
         finally:
             self._stops.pop(session, None)
-        done = talks.with_talk(store, talks.answered(talk, {"model": talk["model"], **answer.as_turn()}))
-        changes = self._shown(done, settings=False) | self._writing(False)
-        changes[self.parts.counts] = self._counts(answer.as_turn())
-        if answer.fault:
-            changes |= self._alert(self.words.fault(answer.fault, self.api.address), retry=True)
-        yield changes
+        yield self._ended(before, talk, answer, again)
+
+    def _ended(self, before: talks.Store, talk: talks.Talk, answer: Answer, again: bool) -> Changes:
+        """The answer is there, or what became of it."""
+        fault = answer.fault
+        refused = fault is not None and fault.kind in {"refused", "too_long"}
+        told: Changes = {}
+        if fault:
+            said = self.words.fault(fault, self._address, begun=bool(answer.text))
+            told = self._alert(said, retry=not refused)
+        if fault and not answer.text and (refused or again):
+            return self._writing(False) | self._undone(before, talk, again) | told
+        done = talks.with_talk(before, talks.answered(talk, {"model": talk["model"], **answer.as_turn()}))
+        counts = {self.parts.counts: self._counts(answer.as_turn())}
+        shown = self._shown(done, settings=False) | self._writing(False) | counts
+        return shown | (told or self._gone(before, done))
+
+    def _undone(self, before: talks.Store, talk: talks.Talk, again: bool) -> Changes:
+        """Nothing came of a question: the conversation is as it was, and the question back in its box."""
+        shown = self._shown(before, settings=False)
+        if again or not talk["messages"]:
+            return shown
+        question = talk["messages"][-1]["content"]
+        return shown | {self.parts.box: gr.Textbox(question, submit_btn=True, stop_btn=False)}
+
+    @property
+    def _address(self) -> str:
+        return self.api.address if self.api else ""
+
+    def _gone(self, before: talks.Store, after: talks.Store) -> Changes:
+        """It is told when older conversations had to go."""
+        left = {talk["id"] for talk in after["conversations"]}
+        gone = sum(talk["id"] not in left for talk in before["conversations"])
+        return self._alert(self.words("chat.gone", n=gone)) if gone else {}
 
     def _talk(
         self, store: talks.Store, model: str | None, system: str, settings: tuple[Any, ...]
@@ -181,7 +211,7 @@ class ChatEvents:
             "settings": named,
         }
 
-    def _shown(self, store: talks.Store, *, settings: bool = True) -> Changes:
+    def _shown(self, store: talks.Store, *, settings: bool = True, writing: bool = False) -> Changes:
         """What follows from the store: the conversation, the list, and (else left alone) its settings."""
         parts, talk = self.parts, talks.current(store)
         choices = [(one["title"] or self.words("chat.untitled"), one["id"]) for one in store["conversations"]]
@@ -189,7 +219,7 @@ class ChatEvents:
         changes: Changes = {
             parts.store: store,
             parts.chatbot: _turns(talk["messages"]),
-            parts.talks: gr.Radio(choices, value=talk["id"]),
+            parts.talks: gr.Radio(choices, value=talk["id"], interactive=not writing),
             parts.counts: self._counts(last) if last.get("role") == "assistant" else self.words("chat.keys"),
             **self._alert(""),
         }
@@ -215,7 +245,7 @@ class ChatEvents:
         try:
             names = await self.api.models()
         except ApiFault as fault:
-            return self._alert(self.words.fault(fault, self.api.address))
+            return self._alert(self.words.fault(fault, self._address))
         if not names:
             return self._alert(self.words("fault.no_models"))
         return {self.parts.model: gr.Dropdown(names, value=wanted if wanted in names else names[0])}
@@ -245,7 +275,8 @@ class ChatEvents:
         """What an answer took, in a line."""
         words, line = self.words, []
         if not turn["content"]:
-            line.append(words("chat.ended.empty"))
+            if turn.get("ended") in {"stop", "length"}:
+                line.append(words("chat.ended.empty"))
         elif "tokens" in turn:
             line.append(words("chat.counts", prompt=turn.get("prompt_tokens", 0), tokens=turn["tokens"]))
         elif "pieces" in turn:
@@ -261,20 +292,11 @@ class ChatEvents:
 
 def _turns(messages: list[talks.Turn]) -> list[dict[str, Any]]:
     """What the chatbot shows."""
-    return [{"role": turn["role"], "content": turn["content"]} for turn in messages]
+    return [{"role": turn["role"], "content": shown(turn["content"])} for turn in messages]
 
 
 def _text_of(value: Any) -> str:
     """The text of an edited turn, however the page sends it."""
     if isinstance(value, list):
         return "".join(_text_of(part) for part in value)
-    return str(value.get("text", "")) if isinstance(value, dict) else str(value)
-
-
-def _request_settings(kept: dict[str, Any]) -> dict[str, float | int]:
-    """Settings under the API's names; those that do nothing are left out, as not every server knows them."""
-    settings: dict[str, float | int] = {name: kept[name] for name in ("temperature", "top_p") if name in kept}
-    settings |= {name: int(kept[name]) for name in ("max_tokens", "seed") if name in kept}
-    if kept.get("penalty"):
-        settings["frequency_penalty"] = kept["penalty"]
-    return settings
+    return as_written(str(value.get("text", "") if isinstance(value, dict) else value))

@@ -16,7 +16,9 @@ from komt.errors import UsageError
 _CONNECT_S = 5.0
 _SILENCE_S = 600.0  # A long prompt on a slow machine, or a long queue: a person can stop it any time.
 _DETAIL_CHARACTERS = 600
-Kind = Literal["unreachable", "cut", "silent", "refused", "not_an_api"]
+Kind = Literal["unreachable", "cut", "silent", "refused", "too_long", "not_an_api"]
+# As komt and OpenAI, llama.cpp, and vLLM call a prompt that is longer than the model's context.
+_TOO_LONG = ("context_length_exceeded", "exceed_context_size_error", "maximum context length")
 
 
 class ApiFault(Exception):
@@ -24,7 +26,8 @@ class ApiFault(Exception):
 
     Attributes:
         kind: unreachable (no connection), cut (ended in the middle), silent (no word for ten minutes),
-            refused (it said no), not_an_api (something else answers there).
+            refused (it said no), too_long (it said no to a prompt of this length), not_an_api (something else
+            answers there).
         detail: what it said itself, or "".
     """
 
@@ -182,7 +185,7 @@ def _check(status: int, text: str) -> None:
     except ValueError:
         said = ""
     if said:
-        raise ApiFault("refused", said)
+        raise ApiFault("too_long" if any(sign in text for sign in _TOO_LONG) else "refused", said)
     raise ApiFault("not_an_api" if status in {404, 405} else "refused", f"HTTP {status}")
 
 

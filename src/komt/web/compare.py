@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from komt.web.chat import slider
 from komt.web.client import Api
 from komt.web.compare_events import CompareEvents
 from komt.web.text import Words
@@ -30,7 +31,7 @@ class CompareParts:
     settings: tuple[Any, Any]
 
 
-def compare_tab(page: gr.Blocks, words: Words, api: Api | None, votes: Path) -> None:
+def compare_tab(tab: Any, words: Words, api: Api | None, votes: Path) -> None:
     """Fill the compare tab of the page that is being built; votes go to the file `votes`."""
     # Which model is which stays on the server until the vote: gr.State never reaches the browser.
     state = gr.State(None)
@@ -46,7 +47,7 @@ def compare_tab(page: gr.Blocks, words: Words, api: Api | None, votes: Path) -> 
         elem_id="compare-box",
     )
     alert = gr.HTML("", visible=False)
-    question = gr.Markdown("", visible=False, elem_id="compare-question")
+    question = gr.HTML("", visible=False, elem_id="compare-question")
     with gr.Row():
         answers = (_answer(words, 1), _answer(words, 2))
     with gr.Row(elem_classes="tight votes"):
@@ -56,7 +57,7 @@ def compare_tab(page: gr.Blocks, words: Words, api: Api | None, votes: Path) -> 
     result = gr.Markdown("", elem_id="compare-result")
     models, settings = _choices(words)
     parts = CompareParts(state, alert, question, answers, buttons, result, box, models, settings)
-    _wire(page, parts, CompareEvents(words, api, votes, parts))
+    _wire(tab, parts, CompareEvents(words, api, votes, parts))
 
 
 def _choices(words: Words) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
@@ -67,26 +68,19 @@ def _choices(words: Words) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
                 [], label=words("compare.second"), interactive=True, elem_id="compare-second"
             )
         with gr.Row():
-            temperature = _slider(words, "temperature", 0.0, 2.0, 0.05, 0.8)
-            longest = _slider(words, "max_tokens", 16, 4096, 16, 512)
+            temperature, longest = slider(words, "temperature"), slider(words, "max_tokens")
     return (first, second), (temperature, longest)
 
 
 def _answer(words: Words, number: int) -> Any:
     with gr.Column(min_width=280, elem_classes="answer"):
-        gr.HTML(f"<h3>{words('compare.answer', number=number)}</h3>")
+        gr.HTML(f"<h2>{words('compare.answer', number=number)}</h2>")
         return gr.Markdown(
             words("compare.nothing"), min_height=100, line_breaks=True, buttons=[], elem_id=f"answer-{number}"
         )
 
 
-def _slider(words: Words, name: str, low: float, high: float, step: float, value: float) -> Any:
-    return gr.Slider(
-        low, high, value=value, step=step, label=words(f"chat.{name}"), info=words(f"chat.{name}.info")
-    )
-
-
-def _wire(page: gr.Blocks, parts: CompareParts, events: CompareEvents) -> None:
+def _wire(tab: Any, parts: CompareParts, events: CompareEvents) -> None:
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     shown = [
         parts.round,
@@ -103,4 +97,4 @@ def _wire(page: gr.Blocks, parts: CompareParts, events: CompareEvents) -> None:
     parts.box.stop(events.stop, None, None, concurrency_limit=None, **quiet)
     for vote, button in zip(VOTES, parts.votes, strict=True):
         button.click(events.voting(vote), [parts.round], shown, **quiet)
-    page.load(events.opened, None, shown, **quiet)
+    tab.select(events.opened, list(parts.models), shown, **quiet)

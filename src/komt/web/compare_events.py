@@ -15,6 +15,7 @@ import gradio as gr
 from komt.korean import nfc
 from komt.web.answering import Answer, write_all
 from komt.web.client import Api, ApiFault, Ask
+from komt.web.markdown import shown
 from komt.web.text import Words
 from komt.web.votes import append_vote, tally
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from komt.web.compare import CompareParts
 
 Changes = dict[Any, Any]
-# prompt; models and answers in the order shown.
+# prompt; models, answers, and whether they were cut, in the order shown.
 Round = dict[str, Any]
 
 
@@ -41,8 +42,8 @@ class CompareEvents:
         self._order = random.SystemRandom()
         self._stops: dict[str, asyncio.Event] = {}
 
-    async def opened(self) -> Changes:
-        """The page was opened: the models are listed, base and tuned chosen."""
+    async def opened(self, first: str | None, second: str | None) -> Changes:
+        """The tab was opened: the models are listed; those that were chosen stay, else the first two."""
         parts = self.parts
         if not self.api:
             return self._alert(self.words("fault.no_model"))
@@ -50,11 +51,11 @@ class CompareEvents:
             names = await self.api.models()
         except ApiFault as fault:
             return self._alert(self.words.fault(fault, self.api.address))
-        first, second = parts.models
-        listed = {
-            first: gr.Dropdown(names, value=names[0] if names else None),
-            second: gr.Dropdown(names, value=names[1] if len(names) > 1 else None),
-        }
+        usual = [*names[:2], None, None]
+        chosen = [one if one in names else other for one, other in zip((first, second), usual, strict=False)]
+        if chosen[0] == chosen[1]:
+            chosen = usual[:2]
+        listed = {part: gr.Dropdown(names, value=one) for part, one in zip(parts.models, chosen, strict=True)}
         return listed | self._alert(self.words("compare.one_model") if len(names) < 2 else "")
 
     async def send(
@@ -73,7 +74,7 @@ class CompareEvents:
             return
         if not self.api or not first or not second or first == second:
             key = "compare.same_model" if first and second else "compare.one_model"
-            yield self._alert(self.words(key))
+            yield self._alert(self.words(key if self.api else "fault.no_model"))
             return
         models = [first, second]
         self._order.shuffle(models)
@@ -112,6 +113,8 @@ class CompareEvents:
             said.append(words("compare.not_kept"))
         elif round_["answers"][0] == round_["answers"][1]:
             said.append(words("compare.equal"))
+        elif round_["cut"][int(vote)]:
+            said.append(words("compare.cut"))
         else:
             better = int(vote)
             answers = (round_["answers"][better], round_["answers"][1 - better])
@@ -132,10 +135,10 @@ class CompareEvents:
     def _started(self, prompt: str) -> Changes:
         parts = self.parts
         waiting = self.words("compare.waiting")
-        asked = f"**{self.words('compare.question')}** {prompt}"
+        asked = f"<b>{escape(self.words('compare.question'))}</b> <span>{escape(prompt)}</span>"
         return {
             parts.round: None,
-            parts.question: gr.Markdown(asked, visible=True),
+            parts.question: gr.HTML(asked, visible=True),
             **dict.fromkeys(parts.answers, waiting),
             **self._votable(False),
             parts.result: "",
@@ -144,10 +147,17 @@ class CompareEvents:
         }
 
     def _texts(self, answers: list[Answer]) -> Changes:
-        waiting = self.words("compare.waiting")
         return {
-            part: answer.text or waiting for part, answer in zip(self.parts.answers, answers, strict=True)
+            part: self._text(answer, "compare.waiting")
+            for part, answer in zip(self.parts.answers, answers, strict=True)
         }
+
+    def _text(self, answer: Answer, instead: str) -> str:
+        """An answer as Markdown, with a word where it was cut, or something instead of an empty one."""
+        if not answer.text:
+            return self.words(instead)
+        end = f"\n\n*({self.words('chat.ended.length')})*" if answer.ended == "length" else ""
+        return shown(answer.text) + end
 
     def _ended(self, prompt: str, models: list[str], answers: list[Answer]) -> Changes:
         """Both are there to be voted on, or it is said why not; then the question is back in its box."""
@@ -156,15 +166,16 @@ class CompareEvents:
         whole = all(answer.text and answer.ended in {"stop", "length"} for answer in answers)
         alert = ""
         if fault:
-            alert = self.words.fault(fault, self.api.address)
+            alert = self.words.fault(fault, self.api.address, begun=any(answer.text for answer in answers))
         elif not whole:
             stopped = any(answer.ended == "stopped" for answer in answers)
             alert = self.words("compare.stopped" if stopped else "chat.ended.empty")
-        texts = [answer.text for answer in answers]
-        nothing = self.words("compare.nothing")
+        texts, cut = [answer.text for answer in answers], [answer.ended == "length" for answer in answers]
+        round_ = {"prompt": prompt, "models": models, "answers": texts, "cut": cut}
+        ended = zip(self.parts.answers, answers, strict=True)
         return {
-            self.parts.round: {"prompt": prompt, "models": models, "answers": texts} if whole else None,
-            **{part: text or nothing for part, text in zip(self.parts.answers, texts, strict=True)},
+            self.parts.round: round_ if whole else None,
+            **{part: self._text(answer, "compare.nothing") for part, answer in ended},
             **self._votable(whole),
             self.parts.box: gr.Textbox(value="" if whole else prompt, submit_btn=True, stop_btn=False),
             **self._alert(alert),

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from komt.korean import nfc
+from komt.web.settings import is_number, sound_settings
 
 # A conversation: {id, title, created, model, system, settings, messages}; a message: {role, content} and, of
-# an answer, what `Answer.as_turn` gives. The store: {version, current, conversations}.
+# an answer, what `Answer.as_turn` gives. The store: {version, changed, current, conversations}.
 Talk = dict[str, Any]
 Store = dict[str, Any]
 Turn = dict[str, Any]
@@ -54,6 +55,7 @@ def opened(store: Any) -> Store:
     known = {talk["id"] for talk in talks}
     return {
         "version": VERSION,
+        "changed": str(kept.get("changed") or "")[:64],
         "current": current if current in known else talks[0]["id"],
         "conversations": talks,
     }
@@ -67,7 +69,7 @@ def current(store: Store) -> Talk:
 def with_talk(store: Store, talk: Talk) -> Store:
     """The store with this conversation in place of its former self, or first; it is the current one.
 
-    Where all together are more than a browser keeps, the oldest go.
+    Where all together are more than a browser keeps, the oldest go; none for one that alone is more (`fits`).
     """
     talks = list(store["conversations"])
     places = [place for place, other in enumerate(talks) if other["id"] == talk["id"]]
@@ -75,9 +77,17 @@ def with_talk(store: Store, talk: Talk) -> Store:
         talks[places[0]] = talk
     else:
         talks.insert(0, talk)
-    while len(talks) > 1 and _bytes(talks) > _MOST_BYTES:
-        talks.remove(next(other for other in reversed(talks) if other["id"] != talk["id"]))
-    return {"version": VERSION, "current": talk["id"], "conversations": talks}
+    sizes = {other["id"]: _bytes(other) for other in talks}
+    while len(talks) > 1 and sum(sizes.values()) > _MOST_BYTES >= sizes[talk["id"]]:
+        gone = next(other for other in reversed(talks) if other["id"] != talk["id"])
+        talks.remove(gone)
+        del sizes[gone["id"]]
+    return _store(talks, talk["id"])
+
+
+def fits(talk: Talk) -> bool:
+    """Whether a browser can keep this conversation at all."""
+    return _bytes(talk) <= _MOST_BYTES
 
 
 def without_current(store: Store) -> Store:
@@ -86,7 +96,12 @@ def without_current(store: Store) -> Store:
     talks = [talk for talk in store["conversations"] if talk["id"] != gone["id"]]
     if not talks:
         talks = [new_talk(gone["model"], gone["system"], gone["settings"])]
-    return {"version": VERSION, "current": talks[0]["id"], "conversations": talks}
+    return _store(talks, talks[0]["id"])
+
+
+def _store(talks: list[Talk], current: str) -> Store:
+    changed = uuid.uuid4().hex  # By it other tabs of the browser see that something has changed.
+    return {"version": VERSION, "changed": changed, "current": current, "conversations": talks}
 
 
 def selected(store: Store, name: str) -> Store:
@@ -105,7 +120,7 @@ def started(store: Store) -> Store:
 
 def asked(talk: Talk, text: str) -> Talk:
     """The conversation with a question more; the first one gives the title."""
-    text = nfc(text).strip()
+    text = nfc(_sound(text)).strip()
     messages = [*talk["messages"], {"role": "user", "content": text}]
     return {**talk, "messages": messages, "title": talk["title"] or _title(text)}
 
@@ -123,7 +138,7 @@ def edited(talk: Talk, place: int, text: str) -> Talk:
     messages = list(talk["messages"])
     if not 0 <= place < len(messages):
         return talk
-    text = nfc(text).strip()
+    text = nfc(_sound(text)).strip()
     if messages[place]["role"] == "user":
         title = _title(text) if place == 0 else talk["title"]
         return {**talk, "messages": [*messages[:place], {"role": "user", "content": text}], "title": title}
@@ -175,15 +190,15 @@ def talk_from(record: Any) -> Talk:
     roles = [turn["role"] for turn in turns]
     if "system" in roles:
         raise NotAConversation("import.bad_role")
-    created, settings = record.get("created"), record.get("settings")
+    created: Any = record.get("created")
     first = next((turn["content"] for turn in turns if turn["role"] == "user"), "")
     return {
-        "id": str(record.get("id") or uuid.uuid4().hex)[:64],
-        "title": str(record.get("title") or _title(first))[: _TITLE_CHARACTERS + 2],
-        "created": created if isinstance(created, int) else round(time.time()),
-        "model": str(record.get("model") or ""),
-        "system": str(system or ""),
-        "settings": _numbers(settings),
+        "id": _sound(str(record.get("id") or uuid.uuid4().hex))[:64],
+        "title": _sound(str(record.get("title") or _title(first)))[: _TITLE_CHARACTERS + 2],
+        "created": int(created) if is_number(created) else round(time.time()),
+        "model": _sound(str(record.get("model") or "")),
+        "system": _sound(str(system or "")),
+        "settings": sound_settings(record.get("settings")),
         "messages": turns,
     }
 
@@ -203,37 +218,44 @@ def imported(text: str) -> Talk:
     talk = talk_from(record)
     if not talk["messages"]:
         raise NotAConversation("import.no_messages")
+    if not fits(talk):
+        raise NotAConversation("import.too_big")
     return {**talk, "id": uuid.uuid4().hex}
 
 
 def _turn(turn: Any) -> Turn:
     if not isinstance(turn, dict) or turn.get("role") not in {"system", "user", "assistant"}:
         raise NotAConversation("import.bad_role")
-    if not isinstance(turn.get("content"), str):
-        raise NotAConversation("import.bad_content")
     known = ("prompt_tokens", "tokens", "pieces", "first_s", "seconds", "speed")
-    kept = {"role": turn["role"], "content": nfc(turn["content"])}
-    return kept | _texts(turn, ("model", "ended")) | _numbers({key: turn.get(key) for key in known})
+    kept = {"role": turn["role"], "content": nfc(_sound(_content(turn.get("content"))))}
+    numbers = {key: turn[key] for key in known if is_number(turn.get(key))}
+    return kept | _texts(turn, ("model", "ended")) | numbers
+
+
+def _content(content: Any) -> str:
+    """The text of a turn: a string, or the list of text parts that OpenAI's API also takes."""
+    if isinstance(content, list):
+        texts = [part.get("text") if isinstance(part, dict) else None for part in content]
+        known = [text for text in texts if isinstance(text, str)]
+        content = "".join(known) if len(known) == len(texts) else None
+    if not isinstance(content, str):
+        raise NotAConversation("import.bad_content")
+    return content
+
+
+def _sound(text: str) -> str:
+    """Text that can be written as UTF-8: halves of a surrogate pair are put together, lone ones replaced."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _texts(record: Mapping[str, Any], keys: Sequence[str]) -> dict[str, str]:
-    return {key: record[key] for key in keys if isinstance(record.get(key), str)}
-
-
-def _numbers(record: Any) -> dict[str, float | int]:
-    if not isinstance(record, dict):
-        return {}
-    return {
-        str(key): value
-        for key, value in record.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
-    }
+    return {key: _sound(record[key]) for key in keys if isinstance(record.get(key), str)}
 
 
 def _title(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= _TITLE_CHARACTERS else f"{line[:_TITLE_CHARACTERS].rstrip()} …"
+    return line if len(line) <= _TITLE_CHARACTERS else f"{line[:_TITLE_CHARACTERS].rstrip()}…"
 
 
-def _bytes(talks: list[Talk]) -> int:
-    return len(json.dumps(talks, ensure_ascii=False).encode())
+def _bytes(talk: Talk) -> int:
+    return len(json.dumps(talk, ensure_ascii=False).encode())

@@ -55,7 +55,7 @@ def data_tab(tab: Any, words: Words, runs: Runs) -> None:
     """Fill the data tab of the page that is being built."""
     with gr.Row(elem_classes="tight"):
         run = gr.Dropdown([], label=words("data.run"), interactive=True, elem_id="data-run", scale=4)
-        refresh = gr.Button(words("runs.refresh"), size="sm", scale=0, min_width=130)
+        refresh = gr.Button(words("runs.refresh"), size="sm", scale=0, min_width=96)
     message = gr.HTML("", elem_classes="told")
     with gr.Tabs():
         with gr.Tab(words("data.tab.overview")):
@@ -92,7 +92,7 @@ def _browser(words: Words, name: str) -> Browser:
         )
     rows = gr.HTML("", elem_id=f"{name}-rows")
     start = gr.State(0)
-    with gr.Row(elem_classes="tight"):
+    with gr.Row(elem_classes="pager"):
         before = gr.Button(words("data.previous"), size="sm", interactive=False, min_width=80)
         position = gr.HTML("", elem_classes="position")
         after = gr.Button(words("data.next"), size="sm", interactive=False, min_width=80)

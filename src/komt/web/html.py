@@ -23,7 +23,12 @@ def render(name: str, words: Words, **values: Any) -> str:
         """What a thing of the data is called: in Korean where it has such a name."""
         return report_words()[kind].get(key, key) if words.language == "ko" else key.replace("_", " ")
 
-    return template.render(words=words, named=named, bar=bar, **values)
+    def percent(share: float) -> str:
+        """A share as each language writes it."""
+        text = "<0.1 %" if 0 < share < 0.0005 else f"{share * 100:.1f} %"
+        return text.replace(" ", "") if words.language == "ko" else text
+
+    return template.render(words=words, named=named, bar=bar, percent=percent, **values)
 
 
 def alert(text: str) -> str:
@@ -45,8 +50,5 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "number": lambda value: f"{value:,}",
-        "percent": lambda share: "<0.1 %" if 0 < share < 0.0005 else f"{share * 100:.1f} %",
-    }
+    environment.filters["number"] = lambda value: f"{value:,}"
     return environment

@@ -36,7 +36,7 @@ class Panel:
 
     task: str
     metric: str
-    split: str
+    about: str
     axis: tuple[str, str, str]
     marks: list[Mark]
 
@@ -47,7 +47,7 @@ def scores_tab(tab: Any, words: Words, runs: Runs) -> None:
         chosen = gr.Dropdown(
             [], label=words("scores.run"), interactive=True, multiselect=True, elem_id="scores-run", scale=4
         )
-        refresh = gr.Button(words("runs.refresh"), size="sm", scale=0, min_width=130)
+        refresh = gr.Button(words("runs.refresh"), size="sm", scale=0, min_width=96)
     message = gr.HTML("", elem_classes="told")
     shown = gr.HTML("", elem_id="scores-shown")
     events = ScoresEvents(words, runs, (chosen, message, shown))
@@ -85,9 +85,13 @@ class ScoresEvents:
     def _chosen(self, names: list[str]) -> Changes:
         try:
             reports = {name: read_scores(self.runs, name) for name in names}
+            html = scores_html(self.words, reports) if reports else ""
         except Unreadable as error:
             return {self.message: told(self.words, error), self.shown: ""}
-        return {self.message: "", self.shown: scores_html(self.words, reports) if reports else ""}
+        except (KeyError, TypeError, ValueError, AttributeError):
+            broken = Unreadable("runs.broken", path="scores.json")
+            return {self.message: told(self.words, broken), self.shown: ""}
+        return {self.message: "", self.shown: html}
 
 
 def read_scores(runs: Runs, name: str) -> list[Row]:
@@ -125,18 +129,34 @@ def scores_html(words: Words, reports: Mapping[str, list[Row]]) -> str:
 
 def panels(words: Words, rows: list[tuple[str, Row]], *, several: bool) -> list[Panel]:
     """A panel per task and metric. Fractions stand on an axis from 0 to 1, others on one that holds them."""
-    found: dict[tuple[str, str], list[tuple[str, Row]]] = {}
+    found: dict[tuple[str, str, str], list[tuple[str, Row]]] = {}
     for run, row in rows:
-        found.setdefault((row["task"], row["metric"]), []).append((run, row))
+        found.setdefault((row["task"], row["metric"], _about(words, row)), []).append((run, row))
     shown = []
-    for (task, metric), members in found.items():
+    for (task, metric, about), members in found.items():
         numbers = [row[key] for _, row in members for key in ("value", "low", "high") if _is_number(row[key])]
-        low, high = _axis(numbers)
+        low, high = _scale(members[0][1]) or _axis(numbers)
         marks = [_mark(_model(words, run, row, several), row, low, high) for run, row in members]
         axis = tuple(f"{value:.3g}" for value in (low, (low + high) / 2, high))
-        split = str(members[0][1].get("split", ""))
-        shown.append(Panel(task, metric, split, (axis[0], axis[1], axis[2]), marks))
+        shown.append(Panel(task, metric, about, (axis[0], axis[1], axis[2]), marks))
     return shown
+
+
+def _about(words: Words, row: Row) -> str:
+    """What sets rows of one task and metric apart: split, way of scoring, judge, what stands first."""
+    judge = words("scores.judged", judge=row["judge"]) if row.get("judge") else ""
+    by = words.named(f"scores.by.{row.get('by')}", "")
+    order = words.named(f"scores.order.{row.get('order')}", "")
+    return " · ".join(part for part in (str(row.get("split") or ""), by, judge, order) if part)
+
+
+def _scale(row: Row) -> tuple[float, float] | None:
+    """The ends of a judge's scale."""
+    ends = row.get("scale")
+    if isinstance(ends, list) and len(ends) == 2 and all(isinstance(end, (int, float)) for end in ends):
+        low, high = float(ends[0]), float(ends[1])
+        return (low, high) if low < high else None
+    return None
 
 
 def _axis(numbers: list[float]) -> tuple[float, float]:
@@ -165,7 +185,11 @@ def _gains(words: Words, rows: list[tuple[str, Row]], *, several: bool) -> list[
             verdict = "better" if gain["low"] > 0 else "worse" if gain["high"] < 0 else "unclear"
             if row["metric"] == "perplexity":
                 verdict = {"better": "worse", "worse": "better"}.get(verdict, verdict)
-            names = {"model": _model(words, run, row, several), "other": words.named(f"model.{other}", other)}
+            names = {
+                "about": _about(words, row),
+                "model": _model(words, run, row, several),
+                "other": words.named(f"model.{other}", other),
+            }
             gains.append({"row": row, "gain": gain, "verdict": verdict, "names": names})
     return gains
 
@@ -173,11 +197,13 @@ def _gains(words: Words, rows: list[tuple[str, Row]], *, several: bool) -> list[
 def _remarks(words: Words, rows: list[Row]) -> list[str]:
     lines = []
     for row in rows:
-        if not row.get("comparable", True):
-            lines.append(words("scores.not_comparable", task=row["task"]))
-        if row.get("off_label"):
-            model = words.named(f"model.{row['model']}", row["model"])
-            lines.append(words("scores.off_label", task=row["task"], model=model, n=row["off_label"]))
+        flags, task = row.get("flags") or (), row["task"]
+        model = words.named(f"model.{row['model']}", str(row["model"]))
+        if not row.get("comparable", True) or "resplit" in flags:
+            lines.append(words("scores.not_comparable", task=task))
+        counted = {"off_label": row.get("off_label"), "contaminated": row.get("contaminated")}
+        counted["limited"] = row["n"] if "limited" in flags else None
+        lines += [words(f"scores.{key}", task=task, model=model, n=n) for key, n in counted.items() if n]
     return list(dict.fromkeys(lines))
 
 

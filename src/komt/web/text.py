@@ -31,9 +31,16 @@ class Words:
         """The text for a key, or `default` where there is none: for names that come with the data."""
         return self._texts.get(key, default)
 
-    def fault(self, fault: ApiFault, address: str) -> str:
-        """What went wrong with the API, for the person before the page, in Markdown-free text."""
-        text = self(f"fault.{fault.kind}", address=address)
+    def fault(self, fault: ApiFault, address: str, *, begun: bool = True) -> str:
+        """What went wrong with the API, for the person before the page, in Markdown-free text.
+
+        Args:
+            fault: what it is.
+            address: the API's.
+            begun: whether something of the answer had come.
+        """
+        key = "cut_early" if fault.kind == "cut" and not begun else fault.kind
+        text = self(f"fault.{key}", address=address)
         return f"{text} {self('fault.said', detail=fault.detail)}" if fault.detail else text
 
 
