@@ -72,7 +72,7 @@ def test_every_call_is_completed_once_whatever_the_server_does(tmp_path):
 def test_five_thousand_calls(tmp_path):
     calls = calls_of(5000)
     with FailingServer(capacity=24) as server, Ledger(tmp_path / "l.sqlite") as ledger:
-        found, asker = asked(server, ledger, calls, concurrency=32, timeout_s=10)
+        found, asker = asked(server, ledger, calls, concurrency=32, timeout_s=3)
         check_whole(server, ledger, calls, found)
         print(dict(server.met), "most at a time", server.most_running, "lowest limit", asker.pace.lowest)
 
@@ -129,7 +129,7 @@ def test_calls_that_never_work_are_told_and_do_not_stop_the_others(tmp_path):
     with FailingServer({"500": 1.0}, most_troubles=99) as server, Ledger(tmp_path / "m.sqlite") as ledger:
         with pytest.raises(KomtError, match="12 calls in a row"):
             asked(server, ledger, calls, patience=Patience(first_pause_s=0.001, tries=3))
-        assert ledger.endings("r").keys() == {"failed"}
+        assert ledger.endings("r").keys() == {"failed"}  # nothing under way was cut off
 
 
 @pytest.mark.parametrize(
@@ -140,6 +140,13 @@ def test_what_no_waiting_cures_ends_the_run(tmp_path, status, message):
         with pytest.raises(ModelError, match=message):
             asked(server, ledger, calls_of(5), concurrency=1)
         assert server.tried.total() == 1
+
+
+def test_where_nobody_is_the_run_ends_soon(tmp_path):
+    with FailingServer({}) as server:
+        pass
+    with Ledger(tmp_path / "l.sqlite") as ledger, pytest.raises(KomtError, match="nothing answers at"):
+        asked(server, ledger, calls_of(40))
 
 
 def test_a_server_that_only_says_busy_is_left_alone_after_a_while(tmp_path):

@@ -120,6 +120,20 @@ def test_pairs_are_asked_in_both_orders_and_a_judge_of_one_mind_ties(home, tmp_p
     assert wins["two", "judge:pair"] == pytest.approx(7 / 12)
 
 
+def test_two_sets_of_one_name_are_refused_and_one_of_several_models_is_compared_with_each(
+    home, tmp_path, capsys
+):
+    one, two = answers_file(tmp_path / "one.jsonl", 2), tmp_path / "two.jsonl"
+    answers_file(two, 2, model="가", extra="!")
+    rows = two.read_text(encoding="utf-8")
+    two.write_text(rows + rows.replace('"가"', '"나"').replace("답 ", "다른 답 "), encoding="utf-8")
+    words = ["judge", "run", one, "--judge", "http://127.0.0.1:9/v1#x", "--dry-run", "--json", "--against"]
+    assert main([*words, one]) == 2
+    assert "both sets of answers are by 'one'" in capsys.readouterr().err
+    assert main([*words, str(two)]) == 0
+    assert json.loads(capsys.readouterr().out)["planned"] == 2 * 2 * 2
+
+
 def test_a_model_is_asked_first_and_its_answers_are_kept(home, tmp_path, capsys):
     with FailingServer(MILD) as server:
         words = [

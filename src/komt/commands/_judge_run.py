@@ -115,6 +115,7 @@ def _add_asking(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run `komt judge run`."""
+    from komt.commands._judge_text import preview_text
     from komt.judge.judges import identity
     from komt.judge.ledger import Ledger
     from komt.judge.plan import Sampling, plan, preview
@@ -137,9 +138,10 @@ def main(args: argparse.Namespace) -> int:
         if args.dry_run:
             return _tell(ahead, args)
         if not args.json:
-            print(_preview_text(ahead, args), file=sys.stderr)
+            print(preview_text(ahead, asking.budget.prices), file=sys.stderr)
         out = args.out or _default_out(planned, opening, judge)
-        judged = judge_plan(planned, opening, judge, asking, out=out, split=_split(args))
+        limited = args.limit is not None
+        judged = judge_plan(planned, opening, judge, asking, out=out, split=_split(args), limited=limited)
     return _report(judged, out, args)
 
 
@@ -256,47 +258,25 @@ def _default_out(planned: Sequence[Planned], opening: Opening, judge: str) -> Pa
     return Path("runs") / "judge" / re.sub(r"[^\w.가-힣-]+", "_", name)
 
 
-def _preview_text(ahead: Preview, args: argparse.Namespace) -> str:
-    record = ahead.as_record(_budget(args).prices)
-    lines = [f"{ahead.planned:,} calls, {ahead.known:,} in the ledger, {ahead.to_ask:,} to ask"]
-    basis = (
-        f"by {ahead.measured:,} earlier calls"
-        if ahead.measured
-        else "by guess: nothing is known of this judge yet"
-    )
-    if ahead.to_ask:
-        lines.append(
-            f"about {ahead.prompt_tokens:,} tokens in and {ahead.completion_tokens:,} out ({basis}); "
-            f"at most {ahead.most_prompt_tokens:,} and {ahead.most_completion_tokens:,}"
-        )
-        if "cost" in record:
-            lines.append(f"about {record['cost']:.4f} in money; at most {record['most_cost']:.4f}")
-    return "\n".join(lines)
-
-
 def _tell(ahead: Preview, args: argparse.Namespace) -> int:
+    from komt.commands._judge_text import preview_text
+
+    prices = _budget(args).prices
     if args.json:
-        print(json.dumps(ahead.as_record(_budget(args).prices), indent=1))
+        print(json.dumps(ahead.as_record(prices), indent=1))
     else:
-        print(_preview_text(ahead, args))
+        print(preview_text(ahead, prices))
     return 0
 
 
 def _report(judged: Judged, out: Path, args: argparse.Namespace) -> int:
-    about = judged.about
+    from komt.commands._judge_text import print_judged
+
     if args.json:
-        print(json.dumps({"out": str(out), "scores": judged.scores, **about}, ensure_ascii=False, indent=1))
+        report = {"out": str(out), "scores": judged.scores, **judged.about}
+        print(json.dumps(report, ensure_ascii=False, indent=1))
     else:
-        _print_scores(judged.scores)
-        cost = "" if about["cost"] is None else f", {about['cost']:.4f} in money"
-        print(
-            f"{about['calls']:,} calls, {about['new']:,} of them new; in all {about['requests']:,} requests, "
-            f"{about['prompt_tokens']:,} tokens in, {about['completion_tokens']:,} out{cost}, "
-            f"{about['seconds']:,.0f} s of waiting for replies"
-        )
-        for reason, count in sorted(about["unscored"].items(), key=lambda item: -item[1]):
-            print(f"unscored: {count:,} × {reason}")
-        print(f"written: {out}")
+        print_judged(judged, out)
     if judged.missing:
         total = sum(judged.missing.values())
         print(f"komt: {total:,} calls have no reply yet; the same command goes on with them", file=sys.stderr)
@@ -304,19 +284,3 @@ def _report(judged: Judged, out: Path, args: argparse.Namespace) -> int:
             print(f"  {count:,} × {reason}", file=sys.stderr)
         return 1
     return 0
-
-
-def _print_scores(scores: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        "model", "rubric", "score", "95 % interval", "questions", "unscored", box=None, pad_edge=False
-    )
-    for row in scores:
-        scale = f" of {row['scale'][1]:g}" if "scale" in row else f" of wins against {row['other']}"
-        interval = "–" if row["low"] is None else f"{row['low']:.2f} – {row['high']:.2f}"
-        value = "–" if row["value"] is None else f"{row['value']:.2f}{scale}"
-        rubric = row["task"].removeprefix("judge:")
-        table.add_row(row["model"], rubric, value, interval, str(row["n"]), str(row["unscored"]))
-    Console(highlight=False).print(table)

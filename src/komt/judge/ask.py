@@ -17,6 +17,8 @@ from komt.judge.pace import Pace, backoff_s
 
 # For what is under way when the run has to end.
 _LAST_REPLIES_S = 30.0
+# Attempts at a server from which nothing has ever come.
+_TRIES_UNHEARD = 4
 
 
 class BusyError(Exception):
@@ -36,11 +38,12 @@ class BrokenError(Exception):
 
     Attributes:
         charged: whether the provider may charge for it.
+        heard: whether anybody is there at all.
     """
 
-    def __init__(self, why: str, *, charged: bool) -> None:
+    def __init__(self, why: str, *, charged: bool, heard: bool = True) -> None:
         super().__init__(why)
-        self.charged = charged
+        self.charged, self.heard = charged, heard
 
 
 class RefusedError(Exception):
@@ -149,7 +152,7 @@ class Asker:
         Raises:
             KomtError: the model cannot be asked at all.
         """
-        wanted = unique(calls)
+        self._heard, wanted = False, unique(calls)
         self._asked = Asked(replies=self._ledger.replies([call.key for call in wanted]))
         for _ in self._asked.replies:
             self._told()
@@ -184,6 +187,8 @@ class Asker:
             broken = 0
             while (why := await self._attempt(call)) is not None and not self._stopped:
                 broken += why != ""
+                if broken >= _TRIES_UNHEARD and not self._heard:
+                    raise KomtError(why, cure="check the address, and that the server is running")
                 if broken >= self._patience.tries:
                     self._give_up(call, f"{why} ({broken} attempts)")
                     break
@@ -205,9 +210,11 @@ class Asker:
             try:
                 reply = await self._transport.ask(call)
             except BusyError as busy:
+                self._heard = True
                 self._ledger.give_up(claimed, "refused")
                 return self._wait(busy, began)
             except BrokenError as broken:
+                self._heard |= broken.heard
                 self._ledger.give_up(claimed, "uncertain" if broken.charged else "failed")
                 return str(broken)
             except RefusedError as refused:
@@ -249,6 +256,7 @@ class Asker:
             await self._finished.wait()
 
     def _keep(self, call: Call, reply: Reply, *, new: bool) -> None:
+        self._heard = True
         self._asked.replies[call.key] = reply
         self._asked.new += new
         self._last_reply_s, self._broken_in_a_row = asyncio.get_running_loop().time(), 0

@@ -113,7 +113,9 @@ class HttpTransport:
             request = self._client.post(f"{self._address}/chat/completions", json=self._body(call))
             return await asyncio.wait_for(request, self._timeout_s)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            raise BrokenError(f"nothing answers at {self._address}: {error}", charged=False) from error
+            raise BrokenError(
+                f"nothing answers at {self._address}: {error}", charged=False, heard=False
+            ) from error
         except (TimeoutError, asyncio.TimeoutError, httpx2.TimeoutException) as error:
             raise BrokenError(f"no whole reply within {self._timeout_s:g} s", charged=True) from error
         except (httpx2.HTTPError, RuntimeError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,12 +82,8 @@ def plan(
     """
     _check(rubrics, others)
     found: list[Planned] = []
-    rivals = {one.question.turns: one for one in others}
     for rubric in rubrics:
-        for item in items:
-            other = rivals.get(item.question.turns) if rubric.kind == "pair" else None
-            if not rubric.fits(item) or (rubric.kind == "pair" and (other is None or not rubric.fits(other))):
-                continue
+        for item, other in _sides(rubric, items, others):
             orders: tuple[Order, ...] = ("ab", "ba") if other else ("",)
             for order in orders:
                 messages = rubric.messages(item, other, order)
@@ -104,6 +100,26 @@ def plan(
             cure="see --rubric; two-turn rubrics need answers to two turns",
         )
     return found
+
+
+def _sides(
+    rubric: Rubric, items: Sequence[Answered], others: Sequence[Answered]
+) -> Iterator[tuple[Answered, Answered | None]]:
+    """The answers that a rubric fits, each with its rivals where it compares two."""
+    rivals: dict[tuple[str, ...], list[Answered]] = {}
+    for one in others:
+        rivals.setdefault(one.question.turns, []).append(one)
+    for item in filter(rubric.fits, items):
+        if rubric.kind == "score":
+            yield item, None
+            continue
+        for other in filter(rubric.fits, rivals.get(item.question.turns, [])):
+            if other.model == item.model:
+                raise UsageError(
+                    f"both sets of answers are by '{item.model}'",
+                    cure="call the first one otherwise with --name, or rename a file",
+                )
+            yield item, other
 
 
 def _check(rubrics: Sequence[Rubric], others: Sequence[Answered]) -> None:

@@ -139,7 +139,14 @@ class Judged:
 
 
 def judge_plan(
-    planned: Sequence[Planned], opening: Opening, judge: str, asking: Asking, *, out: Path, split: str
+    planned: Sequence[Planned],
+    opening: Opening,
+    judge: str,
+    asking: Asking,
+    *,
+    out: Path,
+    split: str,
+    limited: bool = False,
 ) -> Judged:
     """Bring in the replies to a plan and write the folder; where some are missing, with those that are there.
 
@@ -150,6 +157,7 @@ def judge_plan(
         asking: how calls are brought in.
         out: the folder.
         split: what the questions are called.
+        limited: whether they are only some of a set, which every score then says.
 
     Raises:
         KomtError: the judge cannot be opened or asked.
@@ -163,8 +171,9 @@ def judge_plan(
         if one.call.key in asked.replies
     ]
     scales = {one.rubric.name: one.rubric.scale for one in planned if one.rubric.scale}
-    scores = score_rows(rows, scales, split) + pair_rows(rows, split)
     missing = dict(Counter(asked.failed.values()))
+    flags = ["limited"] if limited or missing else []
+    scores = [{**row, "flags": flags} for row in (*score_rows(rows, scales, split), *pair_rows(rows, split))]
     spent = asking.ledger.spent(run)
     about = {
         "judge": name,
