@@ -96,14 +96,17 @@ def _fits(value: float | None, which: Which) -> bool:
 
 
 def show(rows: Sequence[Row], console: Console | None = None) -> None:
-    """Print answers to read."""
+    """Print answers to read; a prompt that several of them answer in turn once."""
     console = console or Console(highlight=False)
+    asked = ""
     for row in rows:
         value = worth(row)
         colour = "yellow" if value is None else "green" if value >= _RIGHT else "red"
         title = Text.assemble((row.get("model", ""), "bold"), f"  {row['id']}  ({row.get('template', '')})")
         console.print(Rule(title, align="left", style="dim"))
-        console.print(Text(row["prompt"], style="dim"))
+        if row["prompt"] != asked:
+            console.print(Text(row["prompt"], style="dim"))
+        asked = row["prompt"]
         console.print(Text.assemble(("answer  ", "bold"), (row["answer"] or "(empty)", colour)))
         right = " | ".join(row.get("references", ())) or "(none)"
         console.print(Text.assemble(("right   ", "bold"), (right, "green" if colour != "green" else "")))

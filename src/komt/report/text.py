@@ -47,5 +47,5 @@ def _print_comparison(comparison: Comparison, console: Console) -> None:
     console.print(escape(chance(comparison)), soft_wrap=True)
     for pairs, what in ((comparison.gained, "became right"), (comparison.lost, "became wrong")):
         console.print(f"{len(pairs):,} answers {what}", style="bold")
-        for pair in pairs[:_SHOWN]:
-            show(pair, console)
+        if pairs:
+            show([row for pair in pairs[:_SHOWN] for row in pair], console)
