@@ -67,5 +67,5 @@ def test_intervals_stand_where_their_numbers_say():
 
 
 def test_a_plot_of_nothing_is_nothing():
-    assert scatter([Line("a", [])], "t", "x", "y") == ""
-    assert "<polyline" in scatter([Line("a", [(1, 2), (3, 4)])], "t", "x", "y")
+    assert scatter([Line("a", [])], "t", "x") == ""
+    assert "<polyline" in scatter([Line("a", [(1, 2), (3, 4)])], "t", "x")

@@ -20,6 +20,7 @@ from komt.report.words import METRICS, VERDICTS, chance_in_words, flag_lines
 
 _FOLDER = Path(__file__).parent
 _MOST_CHANGED = 12
+_CLOSED_CHARACTERS = 150
 
 
 def page(report: Report, comparison: Comparison | None = None) -> str:
@@ -102,6 +103,15 @@ def _mixture(folder: Folder) -> list[tuple[str, str, list[Bar], str]]:
     ]
 
 
+def _opening(prompt: str) -> str:
+    """How a prompt begins and ends, on one line: prompts over one passage differ at either end."""
+    text = " ".join(prompt.split())
+    if len(text) <= _CLOSED_CHARACTERS:
+        return text
+    half = _CLOSED_CHARACTERS // 2
+    return f"{text[:half].rstrip()} … {text[-half:].lstrip()}"
+
+
 def _in_korean(name: str, kind: str) -> str:
     return str(mix_report.words().get(kind, {}).get(name, "")) if kind else ""
 
@@ -117,6 +127,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "opening": _opening,
         "number": lambda value: f"{value:,}",
         "percent": lambda share: f"{share * 100:.1f} %",
         "korean": _in_korean,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import combinations
 from typing import Any
 
 from markupsafe import Markup
@@ -16,7 +16,7 @@ from komt.report.compare import compare
 from komt.report.plots import Line, Mark, intervals, scatter
 from komt.report.read import Report, Row
 
-_BINS = 8
+_BINS = 6
 _LEAST_IN_BIN = 5
 _MOST_MODELS = 12
 _EXAMPLES = 3
@@ -140,18 +140,21 @@ def lengths(report: Report, models: Sequence[str]) -> list[LengthPlot]:
             for model in models
             if model in by_model
         ]
-        drawn = scatter(lines, f"{metric}: mean score by length of the answer", "글자 수 characters", metric)
+        drawn = scatter(lines, f"{metric}: mean score by length of the answer", "글자 수 characters")
         if drawn and any(len(line.points) > 1 for line in lines):
             plots.append(LengthPlot(metric, drawn, tuple(line.name for line in lines)))
     return plots
 
 
 def _binned(points: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:
-    """Mean length and mean score of about equally many answers each, from short to long."""
+    """Mean length and mean score of about equally many answers each, from short to long; equal ones together."""
     ordered = sorted(points)
-    count = max(1, min(_BINS, len(ordered) // _LEAST_IN_BIN))
-    edges = [round(len(ordered) * place / count) for place in range(count + 1)]
-    bins = [ordered[a:b] for a, b in pairwise(edges) if b > a]
+    least = max(_LEAST_IN_BIN, -(-len(ordered) // _BINS))
+    bins: list[list[tuple[int, float]]] = [[]]
+    for point in ordered:
+        if len(bins[-1]) >= least and point[0] != bins[-1][-1][0]:
+            bins.append([])
+        bins[-1].append(point)
     means = [
         (sum(length for length, _ in part) / len(part), sum(value for _, value in part) / len(part))
         for part in bins

@@ -112,22 +112,21 @@ class Line:
     joined: bool = True
 
 
-def scatter(lines: Sequence[Line], title: str, x_name: str, y_name: str) -> Markup:
+def scatter(lines: Sequence[Line], title: str, x_name: str) -> Markup:
     """Points over two linear axes.
 
     Args:
         lines: without points: left out.
         title: read out.
         x_name: under its axis.
-        y_name: above its axis.
     """
     points = [point for line in lines for point in line.points if all(map(math.isfinite, point))]
     if not points:
         return Markup("")
     x_ticks = nice_ticks(min(0.0, *(x for x, _ in points)), max(x for x, _ in points))
     y_ticks = nice_ticks(min(0.0, *(y for _, y in points)), max(y for _, y in points))
-    wide, high = _WIDTH - _LEFT - _RIGHT, _SQUARE_HEIGHT - _TOP - 14 - _BOTTOM
-    top = _TOP + 14
+    wide, high = _WIDTH - _LEFT - _RIGHT, _SQUARE_HEIGHT - _TOP - _BOTTOM
+    top = _TOP
 
     def at(x: float, y: float) -> tuple[float, float]:
         across = (x - x_ticks[0]) / (x_ticks[-1] - x_ticks[0])
@@ -144,7 +143,6 @@ def scatter(lines: Sequence[Line], title: str, x_name: str, y_name: str) -> Mark
         parts.append(f'<text x="{x:.1f}" y="{top + high + 16}" text-anchor="middle">{_short(tick)}</text>')
     bottom = _SQUARE_HEIGHT - 6
     parts.append(f'<text x="{_LEFT + wide / 2}" y="{bottom}" text-anchor="middle">{escape(x_name)}</text>')
-    parts.append(f'<text x="4" y="{_TOP + 6}">{escape(y_name)}</text>')
     for line in lines:
         placed = [at(*point) for point in line.points]
         kind = f"s{line.series % SERIES}"
