@@ -147,7 +147,7 @@ def lengths(report: Report, models: Sequence[str]) -> list[LengthPlot]:
 
 
 def _binned(points: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:
-    """Mean length and mean score of about equally many answers each, from short to long; equal ones together."""
+    """Mean length and mean score of about equally many answers each, from short to long; ties together."""
     ordered = sorted(points)
     least = max(_LEAST_IN_BIN, -(-len(ordered) // _BINS))
     bins: list[list[tuple[int, float]]] = [[]]
