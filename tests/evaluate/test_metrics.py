@@ -131,3 +131,23 @@ def test_an_answer_by_number_or_letter_is_the_choice_it_stands_for() -> None:
     wrong = accuracy.score("A", example)
     assert (wrong.value, wrong.chosen, wrong.expected) == (0, "예", "아니요")
     assert accuracy.score("아니요", example).value == 1
+
+
+def test_where_each_row_has_choices_of_its_own_macro_f1_is_of_their_labels() -> None:
+    """As KoBEST's COPA and HellaSwag are scored: the labels are the places of the choices in the set."""
+    metrics = pytest.importorskip("sklearn.metrics")
+    right, given = [0, 0, 1, 1, 1], [0, 1, 1, 0, 1]
+    rows, answers = [], []
+    for number, (gold, said) in enumerate(zip(right, given, strict=True)):
+        choices = [f"{number}번 첫째", f"{number}번 둘째"]
+        shown = choices[::-1] if number % 2 else choices
+        labels = ["1", "0"] if number % 2 else ["0", "1"]
+        row = example_of([choices[gold]], shown, shown.index(choices[gold]), number)
+        rows.append(replace(row, metadata={"labels": labels}))
+        answers.append(choices[said])
+    judge = METRICS.get("macro_f1")
+    scores = [judge.score(answer, row) for answer, row in zip(answers, rows, strict=True)]
+    assert [score.expected for score in scores] == [str(one) for one in right]
+    expected = metrics.f1_score(right, given, average="macro")
+    assert judge.statistic(scores)(np.ones((1, 5)))[0] == pytest.approx(expected)
+    assert judge.score("모름", rows[0]).chosen == ""

@@ -7,7 +7,7 @@ import pytest
 from metric_examples import check_resamples, example_of, scored, value_of
 
 from komt.errors import DataError
-from komt.evaluate.metrics import METRICS
+from komt.evaluate.metrics import METRICS, score_choice
 from komt.example import Example
 
 LABELS = ["관계 없음", "부모", "자녀", "설립자"]
@@ -67,3 +67,13 @@ def test_the_area_equals_scikit_learn_with_the_choices_probabilities() -> None:
 
 def test_a_text_tells_no_probability() -> None:
     assert METRICS.get("auprc").score("부모", rows_of(["부모"])[0]).value is None
+
+
+def test_a_choice_by_likelihood_is_scored_by_what_the_metric_reads() -> None:
+    row = rows_of(["부모"])[0]
+    area = score_choice(METRICS.get("auprc"), "부모", [-1.0, -0.5, -2.0, -3.0], row)
+    assert (area.value, area.chosen) == (
+        pytest.approx(np.exp(-0.5) / sum(map(np.exp, [-1, -0.5, -2, -3]))),
+        "부모",
+    )
+    assert score_choice(METRICS.get("accuracy"), "부모", [-1.0, -0.5, -2.0, -3.0], row).value == 1

@@ -66,9 +66,10 @@ def macro_f(scores: Sequence[Score], *, nothing: float | None = None) -> Statist
         nothing: F1 of a class that a resample has neither given nor right; None: it is left out.
     """
     table = _table(scores)
+    flat = table.reshape(len(table), -1)
 
     def statistic(weights: Floats) -> Floats:
-        counts = np.einsum("rn,nck->rck", weights, table)
+        counts = (weights @ flat).reshape(-1, *table.shape[1:])
         occurs = counts[:, :, 1] + counts[:, :, 2] > 0
         f1s = _f(counts, nothing=nothing or 0.0)
         if nothing is not None:

@@ -47,6 +47,22 @@ class Metric(Protocol):
         """What a set of scored answers is worth, as a statistic that can be resampled."""
 
 
+def score_choice(metric: Metric, answer: str, loglikelihoods: Sequence[float], example: Example) -> Score:
+    """What a choice made by log-likelihood is worth.
+
+    Args:
+        metric: by `score_choices(loglikelihoods, example)` where it has one, else by `score`.
+        answer: the likeliest choice as the prompt shows it.
+        loglikelihoods: of all choices, in the order of `example.choices`.
+        example: what was asked.
+    """
+    by_likelihood = getattr(metric, "score_choices", None)
+    if by_likelihood is None:
+        return metric.score(answer, example)
+    found: Score = by_likelihood(loglikelihoods, example)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class OverReferences:
     """The mean over examples of the best value over an example's references.

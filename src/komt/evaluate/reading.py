@@ -33,7 +33,7 @@ def lines_of(answer: str) -> Iterator[str]:
     """The lines of an answer that are not empty, without bullets, numbers, bold marks and fences."""
     for line in nfc(answer).splitlines():
         if line.strip() and not _FENCE.match(line):
-            yield _BULLET.sub("", line.replace("**", "")).strip()
+            yield " ".join(_BULLET.sub("", line.replace("**", "")).split())
 
 
 def says_nothing(answer: str) -> bool:
