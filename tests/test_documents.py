@@ -11,6 +11,7 @@ import yaml
 
 from komt.cli import VERBS, build_parser
 from komt.commands import _published
+from komt.judge.rubric import Rubric
 from komt.recipe import load_recipe, parse_part, parse_recipe
 from komt.sources import Source
 from komt.tasks import Task
@@ -140,6 +141,8 @@ def test_yaml_examples_are_valid(path):
         values = yaml.safe_load(text)
         if "templates" in values:
             assert parse_part(Task, values, path.name, "the task").name == values["name"]
+        elif "prompt" in values:
+            assert parse_part(Rubric, {"name": "own", **values}, path.name, "the rubric").title
         elif "reader" in values:
             assert parse_part(Source, values, path.name, "the source").options()
         else:
