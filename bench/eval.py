@@ -98,14 +98,14 @@ def work(way: str, limit: float, batch: int) -> Figures:
     model = hf_model(batch) if way == "hf" else komt_model()
     ids = hashlib.sha256()
     watch(model, ids)
-    figures: Figures = {"seconds": {}, "samples": {}, "scores": {}}
+    figures: Figures = {"seconds": {}, "cpu_seconds": 0.0, "samples": {}, "scores": {}}
     with tempfile.TemporaryDirectory() as folder:
         write_kobest(Path(folder))
         manager = TaskManager(include_path=folder, include_defaults=False)
         for warm in (True, False):
             for task in TASKS:
                 loaded = list(manager.load([f"kobest_{task}"])["tasks"].values())
-                began = time.perf_counter()
+                began, busy = time.perf_counter(), time.process_time()
                 result = simple_evaluate(
                     model=model,
                     tasks=loaded,
@@ -116,6 +116,7 @@ def work(way: str, limit: float, batch: int) -> Figures:
                 if warm:
                     continue
                 figures["seconds"][task] = time.perf_counter() - began
+                figures["cpu_seconds"] += time.process_time() - busy
                 samples = result["samples"][f"kobest_{task}"]
                 samples.sort(key=lambda one: one["doc_id"])
                 figures["samples"][task] = [[one[0] for one in row["filtered_resps"]] for row in samples]
@@ -162,8 +163,10 @@ def show(found: dict[str, list[Figures]], batch: int, limit: float, target: Path
     print(f"{date.today()}, {os.cpu_count()} cores, {', '.join(f'{n} {version(n)}' for n in names)}\n")
     rows = ", ".join(f"{task} {count:,}" for task, count in counts.items())
     print(f"Questions: {rows}. {MODEL} in fp32; medians of {len(found['hf'])}.\n")
-    print(f"| way | {' | '.join(f'{task}, questions/s' for task in TASKS)} | together | s | peak GB |")
-    print(f"|---|{'---|' * (len(TASKS) + 3)}")
+    print(
+        f"| way | {' | '.join(f'{task}, questions/s' for task in TASKS)} | together | s | CPU s | peak GB |"
+    )
+    print(f"|---|{'---|' * (len(TASKS) + 4)}")
     speeds: dict[str, dict[str, float]] = {}
     for way, title in WAYS.items():
         runs = found[way]
@@ -173,8 +176,8 @@ def show(found: dict[str, list[Figures]], batch: int, limit: float, target: Path
         seconds = statistics.median(sum(run["seconds"].values()) for run in runs)
         speeds[way]["together"] = total / seconds
         cells = " | ".join(f"{value:.2f}" for value in speeds[way].values())
-        peak = statistics.median(run["peak_gb"] for run in runs)
-        print(f"| {title.format(batch=batch)} | {cells} | {seconds:.1f} | {peak:.1f} |")
+        peak, busy = (statistics.median(run[key] for run in runs) for key in ("peak_gb", "cpu_seconds"))
+        print(f"| {title.format(batch=batch)} | {cells} | {seconds:.1f} | {busy:.1f} | {peak:.1f} |")
     equal = compare(found)
     ratios = {name: speeds["komt"][name] / speeds["hf"][name] for name in (*TASKS, "together")}
     for name, value in ratios.items():

@@ -243,7 +243,7 @@ def _right(sample) -> int:
     return sample["f1"][0]
 
 
-def _samples(folder, model):
+def _samples(folder, model, limit=None):
     import lm_eval
     from lm_eval.tasks import TaskManager
 
@@ -251,7 +251,35 @@ def _samples(folder, model):
     tasks.mkdir()
     write_kobest(tasks)
     manager = TaskManager(include_path=str(tasks), include_defaults=False)
-    return lm_eval.simple_evaluate(model=model, tasks=NAMES, task_manager=manager, bootstrap_iters=0)
+    return lm_eval.simple_evaluate(
+        model=model, tasks=NAMES, task_manager=manager, bootstrap_iters=0, limit=limit
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.realdata
+def test_ids_of_kobest_are_the_harnesss_own_for_the_packaged_model(realdata, tmp_path, monkeypatch):
+    """With the tokenizer that adds BOS and has a vocabulary in which Korean words are one token."""
+    from komt.models.load import load_tokenizer
+    from komt.models.resolve import resolve
+
+    tokenizer = load_tokenizer(resolve("gemma-3-270m"))
+    weights = tiny_model("gemma3", len(tokenizer))
+    engine = TransformersEngine(weights, tokenizer)
+    asked = []
+    for model in (EngineLM(engine), HFLM(pretrained=weights, tokenizer=tokenizer)):
+        ids = []
+        monkeypatch.setattr(
+            model,
+            "_loglikelihood_tokens",
+            lambda requests, ids=ids, **_: ids.extend(requests) or [(0.0, False)] * len(requests),
+        )
+        _samples(tmp_path, model, limit=50)
+        asked.append(ids)
+    engine.close()
+    assert len(asked[0]) == 50 * (2 + 2 + 4)
+    assert asked[0] == asked[1]
+    assert {context[0] for _, context, _ in asked[0]} == {tokenizer.bos_token_id}
 
 
 def test_exported_tasks_run_in_the_harness(tmp_path, engine):

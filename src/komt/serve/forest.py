@@ -17,7 +17,7 @@ from komt.serve.row_attention import Part, Plan, attending, by_marker, new_cache
 
 Ints = npt.NDArray[np.int64]
 # Nodes that go through the model at a time, and those whose queries attend together.
-RUN_TOKENS, PART_TOKENS = 1024, 128
+RUN_TOKENS, PART_TOKENS = 1024, 64
 
 
 @torch.no_grad()

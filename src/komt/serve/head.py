@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 # A block of logits stays in a CPU's cache while its exponentials are summed.
-_BLOCK_TOKENS, _GPU_BLOCK_TOKENS = 4096, 65_536
+_BLOCK_TOKENS, _GPU_BLOCK_TOKENS = 2048, 65_536
 _PLAIN: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 

@@ -18,7 +18,7 @@ from komt.serve.head import causal_model, has_plain_head, logits_of, token_log_p
 
 Ints = npt.NDArray[np.int64]
 # Rows that go through the head together: enough that its weights are worth reading.
-_HEAD_ROWS = 512
+_HEAD_ROWS = 1024
 # Rows whose logits are held as a whole, where the head must be left to the model.
 _LOGIT_ROWS = 128
 
