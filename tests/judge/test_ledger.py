@@ -77,6 +77,19 @@ def test_what_a_killed_process_had_begun_is_free_for_others(tmp_path):
         child.stdout.close()
 
 
+def test_a_full_disk_is_told_and_loses_nothing_that_was_written(tmp_path):
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        attempt = ledger.claim(CALL, "r")
+        pages = ledger._connection.execute("PRAGMA page_count").fetchone()[0]
+        ledger._connection.execute(f"PRAGMA max_page_count={pages}")
+        with pytest.raises(DataError, match="cannot be written: database or disk is full"):
+            ledger.complete(attempt, CALL, Reply("가" * 100_000))
+        assert ledger.replies([CALL.key]) == {}
+        ledger._connection.execute("PRAGMA max_page_count=100000")
+        ledger.complete(attempt, CALL, Reply("가" * 100_000))
+        assert ledger.endings("r") == {"done": 1}
+
+
 def test_another_file_is_not_taken_for_a_ledger(tmp_path):
     path = tmp_path / "l.sqlite"
     path.write_text("이것은 장부가 아닙니다.\n" * 100, encoding="utf-8")

@@ -14,7 +14,7 @@ from komt.errors import UsageError
 from komt.example import Message
 from komt.files import hash_of, home
 from komt.judge.ask import Asked, Asker, Patience
-from komt.judge.budget import Budget
+from komt.judge.budget import Budget, Prices
 from komt.judge.call import Call
 from komt.judge.folder import Row, judgement, pair_rows, score_rows, write_folder
 from komt.judge.items import Answered
@@ -165,27 +165,53 @@ def judge_plan(
     run, name = run_name(planned), shown_name(opening, judge)
     asked = asking.bring([one.call for one in planned], opening, judge, run, f"judging by {name}")
     prices = asking.budget.prices
-    rows = [
-        judgement(one, asked.replies[one.call.key], name, prices)
-        for one in planned
-        if one.call.key in asked.replies
-    ]
+    rows = _rows(planned, asked, name, prices)
     scales = {one.rubric.name: one.rubric.scale for one in planned if one.rubric.scale}
     missing = dict(Counter(asked.failed.values()))
     flags = ["limited"] if limited or missing else []
     scores = [{**row, "flags": flags} for row in (*score_rows(rows, scales, split), *pair_rows(rows, split))]
-    spent = asking.ledger.spent(run)
-    about = {
+    about = _about(planned, asked, asking, run, rows) | {
         "judge": name,
         "ledger_name": judge,
+        "questions": split,
+    }
+    items = list(dict.fromkeys(one for row in planned for one in (row.item, row.other) if one))
+    write_folder(out, rows, scores, items, about)
+    return Judged(rows, scores, about, missing)
+
+
+def _rows(planned: Sequence[Planned], asked: Asked, judge: str, prices: Prices | None) -> list[Row]:
+    """Lines of judgements.jsonl; of equal answers both orders are one call, which costs once."""
+    rows: list[Row] = []
+    seen: set[str] = set()
+    for one in planned:
+        if reply := asked.replies.get(one.call.key):
+            row = judgement(one, reply, judge, prices)
+            if one.call.key in seen:
+                row |= {
+                    "prompt_tokens": 0,
+                    "completion_tokens": 0,
+                    "cost": 0.0 if prices else None,
+                    "seconds": 0.0,
+                }
+            seen.add(one.call.key)
+            rows.append(row)
+    return rows
+
+
+def _about(
+    planned: Sequence[Planned], asked: Asked, asking: Asking, run: str, rows: Sequence[Row]
+) -> dict[str, Any]:
+    """What judge.json says of how a run went."""
+    spent, prices = asking.ledger.spent(run), asking.budget.prices
+    return {
         "ledger": str(asking.ledger.path),
         "run": run,
-        "questions": split,
         "rubrics": {one.rubric.name: hash_of(one.rubric.model_dump())[:16] for one in planned},
         "settings": dict(planned[0].call.settings),
         "calls": len({one.call.key for one in planned}),
         "new": asked.new,
-        "missing": missing,
+        "missing": dict(Counter(asked.failed.values())),
         "waits": asked.waits,
         "retries": asked.retries,
         "unscored": dict(Counter(row["reason"] for row in rows if row["reason"])),
@@ -195,6 +221,3 @@ def judge_plan(
         "cost": prices.cost(spent.prompt_tokens, spent.completion_tokens) if prices else None,
         "seconds": round(sum(row["seconds"] for row in rows), 3),
     }
-    items = list(dict.fromkeys(one for row in planned for one in (row.item, row.other) if one))
-    write_folder(out, rows, scores, items, about)
-    return Judged(rows, scores, about, missing)
