@@ -1,13 +1,17 @@
 """Gates of GGUF files: green for what was exported, red for anything else."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from converted import configure, converted, copy_of
 
+from komt.export.answers import Asked
 from komt.export.gguf_file import read_gguf
-from komt.export.gguf_gates import _window_gates, full_gates, gguf_gates
+from komt.export.gguf_gates import _window_gates, full_gates, gguf_gates, tuning_gates
 from komt.export.gguf_measure import against, likeliest, put_weights
 from komt.export.measure import Agreement, load_exported, load_exported_tokenizer, text_logits
+from komt.export.parity import Reference
 from komt.export.quantise import quantise
 from komt.export.text import reference_ids
 from komt.models import llama_cpp
@@ -106,6 +110,18 @@ def test_limits_of_the_full_forms():
     assert failed(full_gates("F16", Agreement(512, 511, 0.2))) == [
         "GGUF F16: largest margin where it differs"
     ]
+
+
+def test_what_is_left_of_the_tuning_is_told():
+    logits = torch.eye(4)[[0, 1, 2, 3]]
+    reference = Reference([], logits, 2.0, Asked((), 1, ""), 0, torch.tensor([0, 0, 0, 0]))
+    (gate,) = tuning_gates("Q4_K_M", reference, [0, 1, 0, 3])
+    assert gate.measured == "2 of 3 (66.7%) where the tuned model and its base choose apart"
+    assert gate.allowed == "reported"
+    (gate,) = tuning_gates("Q4_K_M", reference, [0, 1, 0, 0])
+    assert gate.measured.endswith("; more is lost than kept: --quant q8_0 keeps more")
+    assert tuning_gates("Q4_K_M", replace(reference, base_choices=torch.arange(4)), [0, 1, 2, 3]) == []
+    assert tuning_gates("Q4_K_M", replace(reference, base_choices=None), [0, 1, 2, 3]) == []
 
 
 def test_probes_compare_choices_with_logits():

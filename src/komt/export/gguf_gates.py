@@ -154,7 +154,29 @@ def _quantised_gates(
             f"{own.same} of {own.positions} ({own.share:.1%})",
             f"at least {LEAST_OWN_PROBES:.0%}",
         ),
+        *tuning_gates(form, reference, chosen),
     ]
+
+
+def tuning_gates(form: str, reference: Reference, chosen: Sequence[int]) -> list[Gate]:
+    """How much of the tuning outlived the rounding: where the tuned model and its base choose apart.
+
+    Small changes of weights are rounded away first, above all in a base that came quantised itself.
+    """
+    import torch
+
+    if reference.base_choices is None:
+        return []
+    tuned = reference.logits.argmax(-1)
+    apart = tuned != reference.base_choices
+    kept, places = int((tuned == torch.tensor(list(chosen)))[apart].sum()), int(apart.sum())
+    if not places:
+        return []
+    lost = "; more is lost than kept: --quant q8_0 keeps more" if 2 * kept < places else ""
+    measured = (
+        f"{kept} of {places} ({kept / places:.1%}) where the tuned model and its base choose apart{lost}"
+    )
+    return [reported(f"GGUF {form}: the tuned model's likeliest token through llama.cpp", measured)]
 
 
 def conversation_gates(form: str, server: llama_cpp.LlamaServer, tokenizer: Any) -> list[Gate]:

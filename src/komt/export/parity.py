@@ -48,6 +48,7 @@ class Reference:
         ids: tokens of the gates' text; logits: of what follows each, (positions, vocabulary), fp32.
         base_perplexity: on that text, of the base without its adapter; None where there is no adapter.
         asked: questions for `ended`; ended: how many of the trained model's answers end.
+        base_choices: the base's likeliest token at each place, (positions,), or None.
     """
 
     ids: list[int]
@@ -55,6 +56,7 @@ class Reference:
     base_perplexity: float | None
     asked: Asked
     ended: int
+    base_choices: Any = None
 
 
 def reference_of(model: Any, tokenizer: Any, data: Path | None) -> Reference:
@@ -75,13 +77,15 @@ def reference_of(model: Any, tokenizer: Any, data: Path | None) -> Reference:
             "the model computes logits that are no numbers, before anything is exported",
             cure="train again with a lower train.lr, or fetch its files anew",
         )
-    base = None
+    base = choices = None
     if hasattr(model, "disable_adapter"):
         with model.disable_adapter():
-            base = perplexity(text_logits(model, ids), ids)
+            bare = text_logits(model, ids)
+        base, choices = perplexity(bare, ids), bare.argmax(-1)
     asked = questions(data, tokenizer)
     stops = {end_token_id(tokenizer), tokenizer.eos_token_id} - {None}
-    return Reference(ids, logits, base, asked, ended(model, tokenizer, asked, sorted(stops)))
+    count = ended(model, tokenizer, asked, sorted(stops))
+    return Reference(ids, logits, base, asked, count, choices)
 
 
 def _within_context(model: Any, ids: list[int]) -> list[int]:
