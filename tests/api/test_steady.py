@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,17 @@ def test_a_client_of_komts_own_engine_that_leaves_frees_its_place(over_transform
     wait_for(over_transformers, "komt_answers_waiting", 0)
     wait_for(over_transformers, "komt_answers_running", 0)
     assert over_transformers.chat(max_tokens=1).status_code == 200
+
+
+def test_requests_that_never_end_hold_nobody_up(one_slot: Client):
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+    beginnings = (b"", head[:30], head, head + b'Content-Length: 100000\r\n\r\n{"model": "tiny"')
+    place = (one_slot.base_url.host, one_slot.base_url.port)
+    with ExitStack() as opened:
+        for number in range(200):
+            opened.enter_context(socket.create_connection(place)).sendall(beginnings[number % 4])
+        assert one_slot.chat(max_tokens=1).status_code == 200
+    assert one_slot.chat(max_tokens=1).status_code == 200
 
 
 def test_a_client_that_leaves_the_line_is_not_answered(one_slot: Client):
