@@ -26,7 +26,7 @@ from komt.judge.statistics import Mark, mean_score, question_differences
 LEVEL = 0.05
 _FEWEST_RESAMPLES = 10_000
 # Resamples for each pair that is tested, so that the smallest p can pass Holm's first, strictest bound.
-_RESAMPLES_A_PAIR = 200
+_RESAMPLES_A_PAIR = 100
 _BLOCK = 1 << 22
 
 
