@@ -32,6 +32,8 @@ def test_the_page_has_every_section_and_loads_nothing(report):
     assert text.count("<svg") == text.count("</svg>")
     assert "sample.qa 물음 0 &lt;b&gt;" in text
     assert "학습 곡선" in text
+    assert "순위를 가릴 수 없는 모델은" in text
+    assert "verdicts that change with the order" in text
     assert "Training curves" in text
 
 

@@ -13,7 +13,7 @@ from komt.mix import report as mix_report
 from komt.mix.report_plots import Bar, bar, bars_of
 from komt.report.compare import Comparison
 from komt.report.curves import Curve, plot, smoothed
-from komt.report.panels import Panel, examples_of, judge_panels, lengths, matrix, panels
+from komt.report.panels import Panel, examples_of, findings_of, judge_panels, lengths, matrix, panels
 from komt.report.read import Folder, Report, Row
 from komt.report.tables import published, published_cells, signed
 from komt.report.words import METRICS, VERDICTS, chance_in_words, flag_lines
@@ -40,6 +40,7 @@ def page(report: Report, comparison: Comparison | None = None) -> str:
             gains=_gains(report.scores),
             judged=[(key, list(map(published_cells, rows))) for key, rows in published(report).items()],
             judge_panels=judge_panels(report.judgements, models),
+            findings=findings_of(report.judgements),
             matrix=matrix(report, models),
             lengths=lengths(report, models),
             curves=[(folder, _curves(folder)) for folder in report.folders if folder.log],
