@@ -112,7 +112,9 @@ def _print(table: dict[str, dict[str, Any]], found: list[Disagreement]) -> None:
         )
         reason = f" ({one.reason})" if one.reason else ""
         console.print(
-            f"{one.place}: recorded {said_before}, the reply says {says}{reason}: {said!r}", markup=False
+            f"{one.place}: recorded {said_before}, the reply says {says}{reason}: {said!r}",
+            markup=False,
+            soft_wrap=True,
         )
     console.print(f"{len(found)} recorded scores that the reply does not bear out")
 

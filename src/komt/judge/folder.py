@@ -88,13 +88,13 @@ def pair_rows(judgements: Sequence[Row], split: str) -> list[Row]:
         settled = [
             (q, a, b, settle_orders(ab, ba)) for (q, a, b, _), (ab, ba) in both_orders(members).items()
         ]
-        for share in win_matrix(settled):
-            unread = sum(
-                verdict is None and {a, b} == {share.model, share.other} for _, a, b, verdict in settled
-            )
-            row = _row(share.model, rubric, judge, split, "win_rate", share)
-            counts = {"wins": share.wins, "ties": share.ties, "losses": share.losses}
-            rows.append({**row, "n": share.n, "unscored": unread, "other": share.other, **counts})
+        shares: dict[tuple[str, str], WinShare | None] = {(a, b): None for _, a, b, _ in settled}
+        shares |= {(share.model, share.other): share for share in win_matrix(settled)}
+        for (model, other), share in shares.items():
+            unread = sum(verdict is None and {a, b} == {model, other} for _, a, b, verdict in settled)
+            row = _row(model, rubric, judge, split, "win_rate", share)
+            counts = {name: getattr(share, name, 0) for name in ("n", "wins", "ties", "losses")}
+            rows.append({**row, **counts, "unscored": unread, "other": other})
     return rows
 
 
@@ -108,16 +108,18 @@ def both_orders(judgements: Sequence[Row]) -> dict[tuple[str, str, str, int], tu
     return {key: (verdicts.get("ab"), verdicts.get("ba")) for key, verdicts in found.items()}
 
 
-def _row(model: str, rubric: str, judge: str, split: str, metric: str, found: MeanScore | WinShare) -> Row:
+def _row(
+    model: str, rubric: str, judge: str, split: str, metric: str, found: MeanScore | WinShare | None
+) -> Row:
     return {
         "model": model,
         "task": f"judge:{rubric}",
         "split": split,
         "shots": 0,
         "metric": metric,
-        "value": found.value,
-        "low": found.low,
-        "high": found.high,
+        "value": found.value if found else None,
+        "low": found.low if found else None,
+        "high": found.high if found else None,
         "n": 0,
         "unscored": 0,
         "judge": judge,
