@@ -36,6 +36,7 @@ SHORT = {form: pair for pair in ("은/는", "이/가", "을/를", "과/와", "�
 def test_a_particle_that_does_not_fit_is_found(text: str, right: str) -> None:
     wrong, count = wrong_particles(text)
     assert [one.right for one in wrong] == [right]
+    assert wrong_particles(text.replace(wrong[0].found, right)) == ([], count)
     assert count >= 1
 
 
@@ -82,9 +83,9 @@ def test_on_real_sentences_hardly_any_is_wrong_and_most_changed_ones_are_found(r
     rows = [row for row in read_rows(load_source("klue-sts"), "dev") if isinstance(row, dict)]
     sentences = [row["sentence1"] for row in rows][:300]
     false = [sentence for sentence in sentences if wrong_particles(sentence)[0]]
-    assert len(false) <= 3, false
+    assert len(false) <= 1, false
     draw = random.Random(0)
     changed = [(one, other) for one in sentences if (other := with_a_wrong_one(one, draw)) != one]
     found = sum(bool(wrong_particles(other)[0]) for _, other in changed)
     assert len(changed) > 150
-    assert found / len(changed) > 0.8
+    assert found / len(changed) > 0.95

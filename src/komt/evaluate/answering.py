@@ -12,7 +12,7 @@ from komt.errors import UsageError
 from komt.evaluate.asked import Asked
 from komt.evaluate.choices import Normalise, can_choose, is_choice
 from komt.evaluate.choosing import choose_recorded
-from komt.evaluate.metrics import Metric
+from komt.evaluate.metrics import Metric, score_choice
 from komt.evaluate.recorded import RecordedEngine
 from komt.evaluate.run import Answered, judged, judges_of, with_shots
 from komt.files import hash_of
@@ -100,14 +100,15 @@ def _choose(
     on_done: Callable[[int], None] | None,
 ) -> None:
     places = [(number, example) for number in numbers for example in asked[number].examples]
-    texts = choose_recorded(
+    found = choose_recorded(
         engine,
         [(example, with_shots(example, asked[number].shots)) for number, example in places],
         normalise=way.normalise,
         on_done=(lambda at: on_done(places[at][0])) if on_done else None,
     )
-    for (number, example), text in zip(places, texts, strict=True):
-        scores = {m: judge.score(text, example) for m, judge in judges[number][example.task].items()}
+    for (number, example), (text, values) in zip(places, found, strict=True):
+        judging = judges[number][example.task]
+        scores = {metric: score_choice(judge, text, values, example) for metric, judge in judging.items()}
         one = Answered(name, example, text, True, scores, len(asked[number].shots))
         answers[number].append(replace(one, by="loglikelihood", order=asked[number].order))
 

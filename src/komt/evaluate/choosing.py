@@ -20,8 +20,8 @@ def choose_recorded(
     *,
     normalise: Normalise = "raw",
     on_done: Callable[[int], None] | None = None,
-) -> list[str]:
-    """The likeliest choice of each question, as its prompt shows it.
+) -> list[tuple[str, list[float]]]:
+    """The likeliest choice of each question, as its prompt shows it, and how good each choice is.
 
     Args:
         engine: one that tells log-likelihoods.
@@ -55,7 +55,7 @@ def choose_recorded(
         if on_done and key in first and first[key] != place:
             on_done(place)
     return [
-        shown_choices(example)[max(range(len(known[key])), key=known[key].__getitem__)]
+        (shown_choices(example)[max(range(len(known[key])), key=known[key].__getitem__)], known[key])
         for (example, _), key in zip(questions, keys, strict=True)
     ]
 

@@ -21,8 +21,9 @@ _EOJEOL = {
     form: re.compile(rf"(?P<word>\S*[가-힣]){form}(?P<after>{_AFTER}[^\w\s]*)")
     for form in sorted(_FORMS, key=len, reverse=True)
 }
-# By how much more likely the sentence must be with the fitting particle, in natural logarithms.
-_MARGIN = 3.0
+# By how much more likely the sentence must be with the fitting particle, in natural logarithms. To Kiwi 로
+# and 으로 are one after ㄹ, and no word ends in 으로 after a vowel or ㄹ: there it may be as likely.
+_MARGIN, _MARGIN_OF_RO = 3.0, -0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +56,16 @@ def wrong_particles(text: str) -> tuple[list[WrongParticle], int]:
 
 @lru_cache(maxsize=4096)
 def _in_line(line: str) -> tuple[tuple[WrongParticle, ...], int]:
-    tokens, likelihood = _analysed(line)
-    right = sum(token.tag.startswith("J") and token.form in _FORMS for token in tokens)
-    wrong = []
-    for match in re.finditer(r"\S+", line):
+    _, likelihood = _analysed(line)
+    wrong, mended = list[WrongParticle](), line
+    for match in reversed(list(re.finditer(r"\S+", line))):
         if fitting := _fitting(match.group()):
             instead = line[: match.start()] + fitting.right + line[match.end() :]
             if _is_wrong(instead, match.start(), fitting, likelihood):
-                wrong.append(fitting)
-    counted = sum(any(one.found in match for match in line.split()) for one in wrong)
-    return tuple(wrong), max(right, counted)
+                wrong.insert(0, fitting)
+                mended = mended[: match.start()] + fitting.right + mended[match.end() :]
+    tokens, _ = _analysed(mended)
+    return tuple(wrong), sum(token.tag.startswith("J") and token.form in _FORMS for token in tokens)
 
 
 def _fitting(eojeol: str) -> WrongParticle | None:
@@ -82,7 +83,8 @@ def _fitting(eojeol: str) -> WrongParticle | None:
 
 def _is_wrong(line: str, at: int, fitting: WrongParticle, likelihood: float) -> bool:
     tokens, instead = _analysed(line)
-    if instead - likelihood < _MARGIN:
+    is_ro = len(fitting.found) > len(fitting.right) and "으로" in fitting.found
+    if instead - likelihood < (_MARGIN_OF_RO if is_ro else _MARGIN):
         return False
     own = [token for token in tokens if at <= token.start < at + len(fitting.right)]
     return any(
