@@ -3,9 +3,10 @@
     python bench/serve.py [--runs 3] [--json FILE] [--quick]
 
 Throughput, 1 and 8 streams at a time: llama.cpp's own server against `komt serve` in front of it, both over
-the packaged GGUF file with 8 slots; `transformers serve` against komt's own engine, both over the packaged
-model in 16 bits. A shared passage: seconds to the first token of eight questions over one passage, one after
-another. Servers are processes of their own; they alternate within each run, and figures are medians.
+the packaged GGUF file with 8 slots; komt's engine over transformers alone against `komt serve` in front of
+it, and beside them `transformers serve`, all over the packaged model in 16 bits. A shared passage: seconds to
+the first token of eight questions over one passage, one after another. Servers are processes of their own;
+they alternate within each run, and figures are medians.
 """
 
 from __future__ import annotations
@@ -55,6 +56,32 @@ from komt.models.llama_cpp import start
 with start(Path(sys.argv[1]), slots=int(sys.argv[2]), context=int(sys.argv[3])) as server:
     print(server.address, server.key, file=sys.stderr, flush=True)
     sys.stdin.read()
+"""
+
+# The engine without HTTP, in a process like that of `komt serve`: what is asked in, tokens/s out.
+ALONE = """
+import sys, time
+from concurrent.futures import ThreadPoolExecutor
+from komt.process import guarded, spin_before_sleep
+def work():
+    spin_before_sleep()
+    from komt.example import Message
+    from komt.serve.engine import Request, Settings
+    from komt.serve.loading import load_engine
+    engine = load_engine(sys.argv[1], engine="transformers", slots=int(sys.argv[2]))
+    print("ready", file=sys.stderr, flush=True)
+    for line in sys.stdin:
+        streams, tokens, *questions = line.rstrip().split("\\t")
+        def answer(question):
+            ids = tuple(engine.prompt_ids([Message("user", question)]))
+            asked = Request(ids, Settings(temperature=0, max_new_tokens=int(tokens)))
+            return sum(piece.tokens for piece in engine.submit(asked))
+        began = time.perf_counter()
+        with ThreadPoolExecutor(int(streams)) as pool:
+            told = sum(pool.map(answer, questions))
+        print("speed", told / (time.perf_counter() - began), file=sys.stderr, flush=True)
+    return 0
+sys.exit(guarded(work))
 """
 
 
@@ -129,6 +156,30 @@ def komt(model: str, engine: str, context: int) -> Iterator[Server]:
         yield Server(found[1], "", "gemma", ENDLESS if engine == "llama.cpp" else {})
 
 
+@dataclass(frozen=True)
+class Alone:
+    """The engine of `komt serve` over transformers, without its API."""
+
+    process: subprocess.Popen[str]
+
+    def throughput(self, streams: int, tokens: int) -> float:
+        """As `throughput` of a server."""
+        assert self.process.stdin
+        self.process.stdin.write("\t".join([str(streams), str(tokens), *asked_of(streams)]) + "\n")
+        self.process.stdin.flush()
+        return float(line_of(self.process, r"speed (\S+)")[1])
+
+
+@contextmanager
+def engine_alone(folder: Path) -> Iterator[Alone]:
+    """A process with the engine and nothing else."""
+    with child([sys.executable, "-c", ALONE, str(folder), str(SLOTS)]) as process:
+        line_of(process, "ready")
+        alone = Alone(process)
+        alone.throughput(1, 2)
+        yield alone
+
+
 @contextmanager
 def transformers_serve(folder: Path) -> Iterator[Server]:
     """`transformers serve`."""
@@ -182,9 +233,16 @@ def ask(server: Server, question: str, tokens: int) -> tuple[float, int]:
     return first, told or pieces
 
 
-def throughput(server: Server, streams: int, tokens: int) -> float:
+def asked_of(streams: int) -> list[str]:
+    """What is asked by so many streams: two questions each."""
+    return [f"{question} ({turn})" for turn in range(2) for question in QUESTIONS[:streams]]
+
+
+def throughput(server: Server | Alone, streams: int, tokens: int) -> float:
     """Tokens a second of so many answers at a time, each stream with two in turn."""
-    asked = [f"{question} ({turn})" for turn in range(2) for question in QUESTIONS[:streams]]
+    if isinstance(server, Alone):
+        return server.throughput(streams, tokens)
+    asked = asked_of(streams)
     began = time.perf_counter()
     with ThreadPoolExecutor(streams) as pool:
         counts = [count for _, count in pool.map(lambda question: ask(server, question, tokens), asked)]
@@ -215,34 +273,53 @@ def main() -> None:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         gguf = packaged.assemble(place / "gemma.gguf")
         pairs = (
-            ("llama.cpp", tokens, [llama_cpp(gguf, context), komt(str(gguf), "llama.cpp", context)]),
-            ("transformers", slow_tokens, [transformers_serve(folder), komt(str(folder), "transformers", 0)]),
+            (
+                "llama.cpp",
+                tokens,
+                {"own": llama_cpp(gguf, context), "komt": komt(str(gguf), "llama.cpp", context)},
+            ),
+            (
+                "transformers",
+                slow_tokens,
+                {
+                    "peer": transformers_serve(folder),
+                    "own": engine_alone(folder),
+                    "komt": komt(str(folder), "transformers", 0),
+                },
+            ),
         )
         for engine, length, ways in pairs:
-            # One pair of servers at a time, so that nothing else holds memory or wakes.
-            with ExitStack() as pair:
-                both = [pair.enter_context(way) for way in ways]
-                measure(engine, both, length, runs, sentences, figures)
+            # One engine at a time, so that nothing else holds memory or wakes.
+            with ExitStack() as open_ways:
+                servers = {whose: open_ways.enter_context(way) for whose, way in ways.items()}
+                measure(engine, servers, length, runs, sentences, figures)
     show(figures, args.json, tokens, slow_tokens, sentences)
 
 
 def measure(
-    engine: str, both: list[Server], tokens: int, runs: int, sentences: int, figures: dict[str, list[float]]
+    engine: str,
+    servers: dict[str, Any],
+    tokens: int,
+    runs: int,
+    sentences: int,
+    figures: dict[str, list[float]],
 ) -> None:
-    """All figures of an engine's own server and of komt's, alternating; the first answers are not counted."""
-    for server in both:
-        ask(server, "안녕하세요?", 2)
+    """All figures of an engine's ways, alternating; the first answers are not counted."""
+    for server in servers.values():
+        if isinstance(server, Server):
+            ask(server, "안녕하세요?", 2)
     for run in range(runs):
-        for whose, server in zip(("own", "komt"), both, strict=True):
+        for whose, server in servers.items():
             for streams in STREAMS:
                 key = f"{engine} {whose} {streams}"
                 figures.setdefault(key, []).append(throughput(server, streams, tokens))
-            # Another passage each time: none was seen before.
-            start = 1000 * run
-            passage = "".join(SENTENCE.format(start + number) for number in range(sentences))
-            first, later = first_tokens(server, passage)
-            figures.setdefault(f"{engine} {whose} first", []).append(first)
-            figures.setdefault(f"{engine} {whose} later", []).append(later)
+            if isinstance(server, Server):
+                # Another passage each time: none was seen before.
+                start = 1000 * run
+                passage = "".join(SENTENCE.format(start + number) for number in range(sentences))
+                first, later = first_tokens(server, passage)
+                figures.setdefault(f"{engine} {whose} first", []).append(first)
+                figures.setdefault(f"{engine} {whose} later", []).append(later)
             print(f"run {run + 1}, {engine}, {whose}: done", file=sys.stderr, flush=True)
 
 
@@ -259,12 +336,14 @@ def show(
     titles = {
         "llama.cpp own": "llama.cpp's own server",
         "llama.cpp komt": "komt serve over llama.cpp",
-        "transformers own": "transformers serve",
-        "transformers komt": "komt serve, own engine over transformers",
+        "transformers peer": "transformers serve",
+        "transformers own": "komt's own engine over transformers, without HTTP",
+        "transformers komt": "komt serve over that engine",
     }
     for way, title in titles.items():
         speeds = " | ".join(f"{middle[f'{way} {streams}']:.1f}" for streams in STREAMS)
-        print(f"| {title} | {speeds} | {middle[f'{way} first']:.3f} | {middle[f'{way} later']:.3f} |")
+        waits = (middle.get(f"{way} {when}") for when in ("first", "later"))
+        print(f"| {title} | {speeds} | {' | '.join(f'{wait:.3f}' if wait else '–' for wait in waits)} |")
     print()
     ratios = {
         f"{engine.replace('.', '_')}_{streams}": middle[f"{engine} komt {streams}"]
@@ -272,11 +351,15 @@ def show(
         for engine in ("llama.cpp", "transformers")
         for streams in STREAMS
     }
-    for engine in ("llama.cpp", "transformers"):
+    for streams in STREAMS:
+        ratios[f"transformers_serve_{streams}"] = (
+            middle[f"transformers komt {streams}"] / middle[f"transformers peer {streams}"]
+        )
+    for engine, peer in (("llama.cpp", "own"), ("transformers", "peer")):
         name = engine.replace(".", "_")
         ratios[f"passage_{name}"] = middle[f"{engine} komt first"] / middle[f"{engine} komt later"]
-        ratios[f"passage_{name}_own_over_komt"] = (
-            middle[f"{engine} own later"] / middle[f"{engine} komt later"]
+        ratios[f"passage_{name}_{peer}_over_komt"] = (
+            middle[f"{engine} {peer} later"] / middle[f"{engine} komt later"]
         )
     for name, value in ratios.items():
         print(f"ratio {name} {value:.2f}")

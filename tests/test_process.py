@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from komt.process import guarded
+from komt.process import guarded, spinning_threads
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 1), (signal.SIGTERM, 143)])
@@ -28,3 +28,22 @@ def test_a_signal_ends_the_work_with_one_message(
     )
     assert cleaned
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_library_that_is_loaded_meanwhile_sees_openmps_own_way_of_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+
+    def work() -> int:
+        assert os.environ["OMP_WAIT_POLICY"].upper() == "PASSIVE"
+        with spinning_threads():
+            assert "OMP_WAIT_POLICY" not in os.environ
+        assert os.environ["OMP_WAIT_POLICY"].upper() == "PASSIVE"
+        return 0
+
+    assert guarded(work) == 0
+
+
+def test_a_persons_own_way_of_waiting_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    with spinning_threads():
+        assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"

@@ -19,12 +19,17 @@ _FULL_DISK = (
     "  to mend it: free some space, or point KOMT_HOME and --out to another disk"
 )
 
+_WAIT_POLICY = "OMP_WAIT_POLICY"
+# Not as a person would write it (upper and lower case are one to OpenMP), so that theirs is told from ours.
+_OURS = "Passive"
+
 
 def guarded(work: Callable[[], int]) -> int:
     """Do the work; a mistake becomes one message and exit status 1 or 2, without a traceback."""
     # Threads that spin while they wait make torch several times slower when anything else uses the CPU.
     # Read when torch is first imported, so set here.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if _WAIT_POLICY not in os.environ:
+        os.environ[_WAIT_POLICY] = _OURS
     try:
         with _terminable():
             status = work()
@@ -74,6 +79,31 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+
+
+@contextmanager
+def spinning_threads() -> Iterator[None]:
+    """A library that is first loaded in the block lets its threads spin for a moment, as OpenMP does itself.
+
+    llama.cpp needs that: its threads wait for each other some hundred times a token. Once torch is loaded it
+    has decided for both, and a choice of the person's own stays.
+    """
+    ours = os.environ.get(_WAIT_POLICY) == _OURS
+    if ours:
+        del os.environ[_WAIT_POLICY]
+    try:
+        yield
+    finally:
+        if ours:
+            os.environ[_WAIT_POLICY] = _OURS
+
+
+def spin_before_sleep() -> None:
+    """Before torch is imported: threads spin for less than a millisecond before they sleep.
+
+    Decoding a token takes hundreds of short parallel steps, each of which would wake every thread anew.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "200000")
 
 
 def _explain_os_error(error: OSError) -> str:

@@ -35,7 +35,10 @@ def main(args: argparse.Namespace) -> int:
     """Run `komt chat`."""
     from komt.errors import UsageError
     from komt.korean import nfc
+    from komt.process import spin_before_sleep
     from komt.serve.engine import Settings
+
+    spin_before_sleep()
 
     settings = Settings(args.temperature, args.top_p, args.top_k, args.max_new_tokens, args.seed)
     if args.prompt is not None and not args.prompt.strip():

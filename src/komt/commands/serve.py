@@ -96,6 +96,9 @@ def main(args: argparse.Namespace) -> int:
     """Run `komt serve`."""
     from komt.api.settings import ServerSettings
     from komt.errors import UsageError
+    from komt.process import spin_before_sleep
+
+    spin_before_sleep()
 
     keys = args.api_key or [key for key in [os.environ.get("KOMT_API_KEY", "")] if key]
     if not 0 <= args.port < 65536 or args.slots < 0 or args.context < 0 or args.max_tokens < 1:

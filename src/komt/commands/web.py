@@ -53,7 +53,10 @@ def main(args: argparse.Namespace) -> int:
     import threading
 
     from komt.errors import UsageError
+    from komt.process import spin_before_sleep
     from komt.web.app import running
+
+    spin_before_sleep()
 
     if args.model and args.api:
         raise UsageError("a model and --api were both given", cure="name one of them")

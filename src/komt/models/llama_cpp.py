@@ -22,6 +22,7 @@ import httpx2
 
 from komt.errors import ModelError, need
 from komt.models.gguf_header import GgufHeader, read_header
+from komt.process import spinning_threads
 
 # Keys and values of all slots together take about this much where the caller names no context.
 _CACHE_BYTES = 2 << 30
@@ -169,7 +170,8 @@ def start(
         params.embedding, params.ui = embeddings, page
         return params
 
-    library = need("xllamacpp", "serve")
+    with spinning_threads():
+        library = need("xllamacpp", "serve")
     try:
         with _signals_kept():
             server = library.Server(parameters(-1))
