@@ -30,7 +30,9 @@ def test_a_signal_ends_the_work_with_one_message(
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_a_library_that_is_loaded_meanwhile_sees_openmps_own_way_of_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_that_is_loaded_meanwhile_sees_openmps_own_way_of_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
 
     def work() -> int:
