@@ -227,9 +227,9 @@ def _votes(
             if one[:2] == other[:2]:
                 verdicts.append((one[:2], one[2], other[2], verdict_of_scores(scores[one], scores[other])))
         judged[judge] += [
-            (asked[at], texts[(*at, a)], texts[(*at, b)], verdict)
-            for at, a, b, verdict in verdicts
-            if (*at, a) in texts and (*at, b) in texts
+            (asked[q, turn], texts[q, turn, a], texts[q, turn, b], verdict)
+            for (q, turn), a, b, verdict in verdicts
+            if (q, turn, a) in texts and (q, turn, b) in texts
         ]
     found = {judge: vote_agreement(votes, rows, seed=seed) for judge, rows in judged.items()}
     return {judge: agreement for judge, agreement in found.items() if agreement.n}

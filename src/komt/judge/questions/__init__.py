@@ -9,8 +9,8 @@ All were written for komt and are dedicated to the public domain (CC0 1.0), as t
           - ask: 무엇을 묻는지 …
             points: [좋은 답이 담아야 할 것, …]
 
-An `id` is unique among all files; a question of two turns asks the second after the first was answered. Where a
-question has one right answer, its first point is `정답: …`.
+An `id` is unique among all files; a question of two turns asks the second after the first was answered.
+Where a question has one right answer, its first point is `정답: …`.
 """
 
 from __future__ import annotations
