@@ -78,7 +78,8 @@ def remarks(rows: Sequence[Row]) -> list[str]:
         if row["unscored"]:
             lines.append(f"{who}: {row['unscored']:,} answers unscored by {row['metric']}")
         if row.get("off_label"):
-            lines.append(f"{who}: {row['off_label']:,} answers name none of the choices (counted as wrong)")
+            what = "name none of the choices, or have nothing of the form asked for"
+            lines.append(f"{who}: {row['off_label']:,} answers {what} (counted as wrong)")
     return list(dict.fromkeys([*lines, *_by_remarks(rows), *_flags(rows)]))
 
 
