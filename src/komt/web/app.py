@@ -198,4 +198,6 @@ def _server(app: Any, port: int) -> tuple[Any, socket.socket]:
             if self.callback_started:
                 self.callback_started.set()
 
-    return Server(uvicorn.Config(app, log_level="warning", access_log=False)), bound
+    # An open page holds a connection for events as long as it stands: the end does not wait for it.
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    return Server(config), bound
