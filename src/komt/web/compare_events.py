@@ -44,19 +44,24 @@ class CompareEvents:
 
     async def opened(self, first: str | None, second: str | None) -> Changes:
         """The tab was opened: the models are listed; those that were chosen stay, else the first two."""
-        parts = self.parts
         if not self.api:
             return self._alert(self.words("fault.no_model"))
         try:
-            names = await self.api.models()
+            names, chosen = await self._models(self.api, first, second)
         except ApiFault as fault:
             return self._alert(self.words.fault(fault, self.api.address))
-        usual = [*names[:2], None, None]
-        chosen = [one if one in names else other for one, other in zip((first, second), usual, strict=False)]
-        if chosen[0] == chosen[1]:
-            chosen = usual[:2]
-        listed = {part: gr.Dropdown(names, value=one) for part, one in zip(parts.models, chosen, strict=True)}
+        pairs = zip(self.parts.models, chosen, strict=True)
+        listed = {part: gr.Dropdown(names, value=one) for part, one in pairs}
         return listed | self._alert(self.words("compare.one_model") if len(names) < 2 else "")
+
+    async def _models(
+        self, api: Api, first: str | None, second: str | None
+    ) -> tuple[list[str], list[str | None]]:
+        """The models there are, and two of them: those that were chosen, else the first two."""
+        names = await api.models()
+        usual: list[str | None] = [*names, None, None][:2]
+        chosen = [one if one in names else other for one, other in zip((first, second), usual, strict=True)]
+        return names, usual if chosen[0] == chosen[1] else chosen
 
     async def send(
         self,
@@ -72,6 +77,13 @@ class CompareEvents:
         if not prompt:
             yield {self.parts.box: gr.skip()}
             return
+        if self.api and not (first and second):
+            # Asked before the tab knew its models.
+            try:
+                _, (first, second) = await self._models(self.api, first, second)
+            except ApiFault as fault:
+                yield self._alert(self.words.fault(fault, self.api.address))
+                return
         if not self.api or not first or not second or first == second:
             key = "compare.same_model" if first and second else "compare.one_model"
             yield self._alert(self.words(key if self.api else "fault.no_model"))
