@@ -88,11 +88,12 @@ def test_question_and_answers_are_shown_as_they_were_written(visit: Visit, site:
 
 def test_models_that_come_later_are_listed_when_the_tab_is_opened(visit: Visit, site: Site) -> None:
     site.api.models = ()
-    page = tab(visit, "비교")
+    page = visit.page
+    page.get_by_role("tab", name="비교", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("모델이 둘 이상 있어야 합니다")
     site.api.models = ("sample", "gemma-3-270m")
     tab(visit, "데이터")
-    tab(visit, "비교")
+    page.get_by_role("tab", name="비교", exact=True).click()
     expect(page.get_by_role("alert")).to_have_count(0)
     ask(page, "수도는?")
     expect(page.get_by_role("button", name="비슷해요")).to_be_enabled()

@@ -122,7 +122,7 @@ def test_a_model_that_komt_serves_answers_in_the_page(browser: Any, tmp_path: Pa
         page.get_by_label("보낼 글").fill("안녕?")
         page.get_by_label("보낼 글").press("Enter")
         expect(page.locator("#counts")).to_contain_text("답 16토큰")
-        expect(page.locator("#counts")).to_contain_text("최대 길이에서 끊겼습니다")
+        expect(page.locator("#counts")).to_contain_text("최대 길이에 이르러 끊겼습니다")
         visit.context.close()
     assert visit.errors == []
     assert visit.hosts() == {"127.0.0.1"}

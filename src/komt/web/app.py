@@ -133,7 +133,7 @@ def _theme() -> Any:
     return gr.themes.Base(**fonts, **hues, radius_size=gr.themes.sizes.radius_md).set(
         body_background_fill="#fafaf8",
         body_background_fill_dark="#131316",
-        body_text_color_subdued="*neutral_500",
+        body_text_color_subdued="*neutral_600",
         block_info_text_color="*neutral_500",
         input_placeholder_color="*neutral_500",
         input_placeholder_color_dark="*neutral_400",
