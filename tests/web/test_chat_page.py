@@ -256,6 +256,7 @@ def test_export_and_import_give_the_same_conversation(visit: Visit, tmp_path: Pa
     delete = page.get_by_role("button", name="지우기", exact=True)
     page.once("dialog", lambda dialog: dialog.dismiss())
     delete.click()
+    expect(page.locator(".generating, .pending")).to_have_count(0)
     expect(page.locator(".bot.message")).to_have_count(1)
     page.once("dialog", lambda dialog: dialog.accept())
     delete.click()
@@ -357,9 +358,10 @@ def test_conversations_are_listed_and_chosen(visit: Visit) -> None:
     expect(page.locator(".user.message")).to_have_text(["첫 대화"])
 
 
-def test_an_api_that_is_not_there_is_told(browser: Any, tiny_api: TinyApi, tmp_path: Path) -> None:
-    tiny_api.close()
-    with running(Api(tiny_api.address), Runs(tmp_path), tmp_path / "votes.jsonl") as address:
+def test_an_api_that_is_not_there_is_told(browser: Any, tmp_path: Path) -> None:
+    gone = TinyApi()  # not the one that the other tests' page talks to
+    gone.close()
+    with running(Api(gone.address), Runs(tmp_path), tmp_path / "votes.jsonl") as address:
         visit = Visit(browser, address, language="en-GB")
         expect(visit.page.get_by_role("alert")).to_contain_text("No connection to the model server")
         visit.context.close()

@@ -64,7 +64,8 @@ def test_other_pages_are_refused(client: TestClient, origin: str) -> None:
 
 def test_the_page_itself_is_served(client: TestClient) -> None:
     own = {"origin": "http://127.0.0.1:7860"}
-    assert client.post("/ko/gradio_api/queue/join", headers=own, json={}).text == "inside"
+    for way in ("queue/join", "run/predict"):
+        assert client.post(f"/ko/gradio_api/{way}", headers=own, json={}).text == "inside"
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,7 @@ def _page(words: Words, api: Api | None, runs: Runs, votes: Path, llama_page: st
     from komt.web.chat import chat_tab
     from komt.web.compare import compare_tab
     from komt.web.data import data_tab
+    from komt.web.events import AT_ONCE
     from komt.web.scores import scores_tab
     from komt.web.training import drawn_anew, training_tab
 
@@ -99,7 +100,7 @@ def _page(words: Words, api: Api | None, runs: Runs, votes: Path, llama_page: st
                 timer = training_tab(tab, words, runs)
             with gr.Tab(words("tab.scores"), id="scores") as tab:
                 scores_tab(tab, words, runs)
-        tabs.select(drawn_anew(words), None, [timer], show_progress="hidden", api_visibility="private")
+        tabs.select(drawn_anew(words), None, [timer], **AT_ONCE)
     return page
 
 

@@ -13,6 +13,7 @@ import gradio as gr
 
 from komt.web.chat_events import ChatEvents
 from komt.web.client import Api
+from komt.web.events import AT_ONCE, IN_PIECES
 from komt.web.settings import RANGES
 from komt.web.text import Words
 
@@ -138,7 +139,6 @@ def _settings(words: Words) -> tuple[Any, ...]:
 
 
 def _wire(page: gr.Blocks, parts: ChatParts, events: ChatEvents) -> None:
-    quiet = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
     asked = [parts.store, parts.model, parts.system, *parts.settings]
     shown = [
         parts.store,
@@ -150,32 +150,32 @@ def _wire(page: gr.Blocks, parts: ChatParts, events: ChatEvents) -> None:
         parts.talks,
         *(parts.buttons[name] for name in ("new", "delete", "import")),
     ]
-    parts.box.submit(events.send, [parts.box, *asked], shown, **quiet)
-    gr.on([parts.retry.click, parts.chatbot.retry], events.again, asked, shown, **quiet)
-    parts.chatbot.edit(events.edit, asked, shown, **quiet)
-    parts.chatbot.example_select(events.example, asked, shown, **quiet)
-    parts.box.stop(events.stop, None, None, **quiet)
+    parts.box.submit(events.send, [parts.box, *asked], shown, **IN_PIECES)
+    gr.on([parts.retry.click, parts.chatbot.retry], events.again, asked, shown, **IN_PIECES)
+    parts.chatbot.edit(events.edit, asked, shown, **IN_PIECES)
+    parts.chatbot.example_select(events.example, asked, shown, **IN_PIECES)
+    parts.box.stop(events.stop, None, None, **AT_ONCE)
 
     whole = [*shown, parts.model, parts.system, *parts.settings]
-    _wire_list(parts, events, whole, quiet)
+    _wire_list(parts, events, whole)
     refreshed = [parts.model, parts.alert, parts.retry]
-    parts.buttons["refresh"].click(events.refresh, [parts.model], refreshed, **quiet)
-    parts.buttons["defaults"].click(events.defaults, None, list(parts.settings), **quiet)
-    parts.store.change(None, [parts.store], None, js=_script("changed"), **quiet)
-    page.load(events.opened, [parts.store], whole, **quiet)
+    parts.buttons["refresh"].click(events.refresh, [parts.model], refreshed, **AT_ONCE)
+    parts.buttons["defaults"].click(events.defaults, None, list(parts.settings), **AT_ONCE)
+    parts.store.change(None, [parts.store], None, js=_script("changed"), **AT_ONCE)
+    page.load(events.opened, [parts.store], whole, **AT_ONCE)
 
 
-def _wire_list(parts: ChatParts, events: ChatEvents, whole: list[Any], quiet: dict[str, Any]) -> None:
+def _wire_list(parts: ChatParts, events: ChatEvents, whole: list[Any]) -> None:
     """The list of conversations: new, chosen, deleted, exported, imported."""
     scripts = {name: _script(name) for name in ("delete", "export", "import")}
     scripts["delete"] = scripts["delete"].replace("QUESTION", json.dumps(events.words("chat.delete.sure")))
     buttons, picked = parts.buttons, [parts.buttons["picked"], parts.store]
-    buttons["new"].click(events.new, [parts.store], whole, **quiet)
-    parts.talks.input(events.select, [parts.talks, parts.store], whole, **quiet)
+    buttons["new"].click(events.new, [parts.store], whole, **AT_ONCE)
+    parts.talks.input(events.select, [parts.talks, parts.store], whole, **AT_ONCE)
     gone = [buttons["delete"].click, parts.chatbot.clear]
-    gr.on(gone, events.delete, picked, whole, js=scripts["delete"], **quiet)
-    buttons["export"].click(None, [parts.store], None, js=scripts["export"], **quiet)
-    buttons["import"].click(events.bring, picked, whole, js=scripts["import"], **quiet)
+    gr.on(gone, events.delete, picked, whole, js=scripts["delete"], **AT_ONCE)
+    buttons["export"].click(None, [parts.store], None, js=scripts["export"], **AT_ONCE)
+    buttons["import"].click(events.bring, picked, whole, js=scripts["import"], **AT_ONCE)
 
 
 def _script(name: str) -> str:

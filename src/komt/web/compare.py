@@ -11,6 +11,7 @@ import gradio as gr
 from komt.web.chat import slider
 from komt.web.client import Api
 from komt.web.compare_events import CompareEvents
+from komt.web.events import AT_ONCE, IN_PIECES
 from komt.web.text import Words
 
 VOTES = ("0", "1", "same", "neither")
@@ -81,7 +82,6 @@ def _answer(words: Words, number: int) -> Any:
 
 
 def _wire(tab: Any, parts: CompareParts, events: CompareEvents) -> None:
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     shown = [
         parts.round,
         parts.alert,
@@ -93,8 +93,8 @@ def _wire(tab: Any, parts: CompareParts, events: CompareEvents) -> None:
         *parts.models,
     ]
     asked = [parts.box, *parts.models, *parts.settings]
-    parts.box.submit(events.send, asked, shown, concurrency_limit=None, **quiet)
-    parts.box.stop(events.stop, None, None, concurrency_limit=None, **quiet)
+    parts.box.submit(events.send, asked, shown, **IN_PIECES)
+    parts.box.stop(events.stop, None, None, **AT_ONCE)
     for vote, button in zip(VOTES, parts.votes, strict=True):
-        button.click(events.voting(vote), [parts.round], shown, **quiet)
-    tab.select(events.opened, list(parts.models), shown, **quiet)
+        button.click(events.voting(vote), [parts.round], shown, **AT_ONCE)
+    tab.select(events.opened, list(parts.models), shown, **AT_ONCE)

@@ -11,12 +11,12 @@ import gradio as gr
 
 from komt.korean import nfc
 from komt.web import data_view as view
+from komt.web.events import AT_ONCE
 from komt.web.html import alert, told
 from komt.web.runs import Runs, Stamp, Unreadable, stamp
 from komt.web.text import Words
 
 Changes = dict[Any, Any]
-_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 @dataclass(frozen=True)
@@ -68,15 +68,15 @@ def data_tab(tab: Any, words: Words, runs: Runs) -> None:
     events = DataEvents(words, runs, (run, message, overview, totals), examples, rejects)
     whole = [run, message, overview, totals, examples.choice, rejects.choice]
     whole += [*examples.outputs(), *rejects.outputs()]
-    tab.select(events.opened, [run], whole, **_QUIET)
-    refresh.click(events.refreshed, [run], whole, **_QUIET)
-    run.input(events.chosen, [run], whole, **_QUIET)
+    tab.select(events.opened, [run], whole, **AT_ONCE)
+    refresh.click(events.refreshed, [run], whole, **AT_ONCE)
+    run.input(events.chosen, [run], whole, **AT_ONCE)
     for browser, show in ((examples, events.example_page), (rejects, events.reject_page)):
         moves = ((browser.before.click, -view.PAGE_ROWS), (browser.after.click, view.PAGE_ROWS))
         for trigger, step in moves:
-            trigger(_moved(show, step), browser.inputs(run), [*browser.outputs(), message], **_QUIET)
+            trigger(_moved(show, step), browser.inputs(run), [*browser.outputs(), message], **AT_ONCE)
         changed = [browser.choice.input, browser.search.submit, browser.part.input]
-        gr.on(changed, _moved(show, None), browser.inputs(run), [*browser.outputs(), message], **_QUIET)
+        gr.on(changed, _moved(show, None), browser.inputs(run), [*browser.outputs(), message], **AT_ONCE)
 
 
 def _browser(words: Words, name: str) -> Browser:

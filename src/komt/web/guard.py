@@ -31,7 +31,8 @@ _HEADERS = {
 # What the page asks for, below /ko/ and /en/.
 _ALLOWED = re.compile(
     r"|assets/.+|static/.+|theme\.css|favicon\.ico|manifest\.json|robots\.txt|config|svelte/.+"
-    r"|gradio_api/(info|startup-events|theme\.css|queue/(join|data)|heartbeat/\w+|component_server|cancel|reset)/?"
+    r"|gradio_api/(info|startup-events|theme\.css|queue/(join|data)|run/predict|heartbeat/\w+|component_server"
+    r"|cancel|reset)/?"
 )
 _REMOTE_TAGS = re.compile(rb'<meta\b[^>]*(?:og:|twitter:)[^>]*>|<link rel="manifest"[^>]*>')
 _ICON = (

@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 
+from komt.web.events import AT_ONCE
 from komt.web.html import alert, render, told
 from komt.web.runs import Runs, Unreadable
 from komt.web.text import Words
@@ -51,10 +52,9 @@ def scores_tab(tab: Any, words: Words, runs: Runs) -> None:
     message = gr.HTML("", elem_classes="told")
     shown = gr.HTML("", elem_id="scores-shown")
     events = ScoresEvents(words, runs, (chosen, message, shown))
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     for trigger in (tab.select, refresh.click):
-        trigger(events.opened, [chosen], [chosen, message, shown], **quiet)
-    chosen.input(events.chosen, [chosen], [message, shown], **quiet)
+        trigger(events.opened, [chosen], [chosen, message, shown], **AT_ONCE)
+    chosen.input(events.chosen, [chosen], [message, shown], **AT_ONCE)
 
 
 class ScoresEvents:

@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from komt.report.curves import Curve, plot, smoothed, spark
+from komt.web.events import AT_ONCE
 from komt.web.html import alert, render, told
 from komt.web.runs import Runs, Stamp, Unreadable, stamp
 from komt.web.text import Words
@@ -34,11 +35,10 @@ def training_tab(tab: Any, words: Words, runs: Runs) -> Any:
     seen = gr.State(None)
     timer = gr.Timer(_EVERY_S, active=False)
     events = TrainingEvents(words, runs, (run, message, drawn, seen))
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     for trigger in (tab.select, refresh.click):
-        trigger(events.opened, [run], [run, message, drawn, seen], **quiet)
-    run.input(events.chosen, [run], [message, drawn, seen], **quiet)
-    timer.tick(events.ticked, [run, seen], [message, drawn, seen], **quiet)
+        trigger(events.opened, [run], [run, message, drawn, seen], **AT_ONCE)
+    run.input(events.chosen, [run], [message, drawn, seen], **AT_ONCE)
+    timer.tick(events.ticked, [run, seen], [message, drawn, seen], **AT_ONCE)
     return timer
 
 
