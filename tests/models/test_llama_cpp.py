@@ -79,6 +79,8 @@ def test_closing_frees_port_and_threads_and_says_so_to_later_callers(tiny):
 def test_signals_stay_with_python(tiny):
     found = []
     before = signal.signal(signal.SIGTERM, lambda *_: found.append("term"))
+    # A shell's background job ignores SIGINT, and hands that on.
+    interrupted = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with start(tiny, context=256, threads=1) as server:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -87,6 +89,7 @@ def test_signals_stay_with_python(tiny):
             assert complete(server)["tokens"]
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, interrupted)
     assert found == ["term"]
 
 

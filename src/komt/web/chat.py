@@ -172,8 +172,10 @@ def _wire_list(parts: ChatParts, events: ChatEvents, whole: list[Any]) -> None:
     buttons, picked = parts.buttons, [parts.buttons["picked"], parts.store]
     buttons["new"].click(events.new, [parts.store], whole, **AT_ONCE)
     parts.talks.input(events.select, [parts.talks, parts.store], whole, **AT_ONCE)
-    gone = [buttons["delete"].click, parts.chatbot.clear]
-    gr.on(gone, events.delete, picked, whole, js=scripts["delete"], **AT_ONCE)
+    # Whoever was not sure may click again at once.
+    again: dict[str, Any] = {"js": scripts["delete"], "trigger_mode": "multiple", **AT_ONCE}
+    buttons["delete"].click(events.delete, picked, whole, **again)
+    parts.chatbot.clear(events.clear, picked, whole, **again)
     buttons["export"].click(None, [parts.store], None, js=scripts["export"], **AT_ONCE)
     buttons["import"].click(events.bring, picked, whole, js=scripts["import"], **AT_ONCE)
 

@@ -115,10 +115,15 @@ class ChatEvents:
 
     def delete(self, sure: str, store: Any, request: gr.Request) -> Changes:
         """The conversation that is shown goes, where the person is sure and no answer is being written."""
-        if str(request.session_hash) in self._stops:
+        if not sure or str(request.session_hash) in self._stops:
             return {self.parts.box: gr.skip()}
-        kept = talks.opened(store)
-        return self._shown(talks.without_current(kept) if sure else kept)
+        return self._shown(talks.without_current(talks.opened(store)))
+
+    def clear(self, sure: str, store: Any, request: gr.Request) -> Changes:
+        """As `delete`, by the button that has emptied the page already."""
+        if sure:
+            return self.delete(sure, store, request)
+        return {self.parts.chatbot: _turns(talks.current(talks.opened(store))["messages"])}
 
     def select(self, name: str | None, store: Any) -> Changes:
         """Another conversation is shown."""
