@@ -131,6 +131,7 @@ def _padded(model: Any, sequences: list[Any], *, rows_only: bool) -> dict[str, A
 def _komt(model: Any, sequences: list[Any], *, bits: int) -> dict[str, Any]:
     """komt's own plan and loop, one optimiser step over all examples."""
     from komt.pack.plan import plan_steps
+    from komt.pack.probe import device_of
     from komt.recipe import Recipe
     from komt.train.loop import make_loop
     from komt.train.run import fill_tokens
@@ -145,7 +146,7 @@ def _komt(model: Any, sequences: list[Any], *, bits: int) -> dict[str, Any]:
         }
     )
     began = time.perf_counter()
-    steps = plan_steps(sequences, recipe.pack, recipe.train, recipe.seed, fill_tokens(model))
+    steps = plan_steps(sequences, recipe.pack, recipe.train, recipe.seed, fill_tokens(device_of(model)))
     if len(steps) != 1:
         raise SystemExit(f"expected one optimiser step, planned {len(steps)}")
     results: list[Any] = []

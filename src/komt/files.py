@@ -210,7 +210,7 @@ def hash_of(value: Any) -> str:
 def write_atomic(path: Path, data: str | bytes) -> None:
     """Write a file so that it appears whole or not at all, even on power loss."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, name = tempfile.mkstemp("", f".{path.name}.staged-{os.getpid()}-", path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
@@ -233,11 +233,16 @@ def write_json(path: Path, value: Any) -> None:
 def fsync_folder(folder: Path) -> None:
     """Flush every file below a folder, and the folders, to disk."""
     for path in [*folder.rglob("*"), folder]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        fsync(path)
+
+
+def fsync(path: Path) -> None:
+    """Flush one file, or the names that a folder holds, to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -248,9 +253,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
     hold `locked(target)`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    for stale in target.parent.glob(f".{target.name}.staged-*"):
-        if not _alive(stale.name.rpartition("-")[2]):
-            shutil.rmtree(stale, ignore_errors=True)
+    remove_stale(target.parent, target.name)
     staged = target.parent / f".{target.name}.staged-{os.getpid()}"
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir()
@@ -263,17 +266,34 @@ def staged_folder(target: Path) -> Iterator[Path]:
 
 
 def replace_folder(staged: Path, target: Path) -> None:
-    """Rename a folder into place; a former one is moved aside first and then removed."""
+    """Rename a folder into place; a former one is moved aside first and then removed.
+
+    When this returns the new name is on the disk, so that what it replaces may be deleted.
+    """
     old = target.parent / f".{target.name}.old-{os.getpid()}"
     if target.exists():
         target.rename(old)
     staged.rename(target)
+    fsync(target.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
+_STALE = re.compile(r"\.(?P<name>.+)\.(staged|old)-(?P<pid>\d+)(-[^.]*)?$")
+
+
+def remove_stale(folder: Path, name: str = "") -> None:
+    """Remove what processes that are no more left half-made in a folder: for one name, or for all."""
+    for path in folder.glob(".*"):
+        found = _STALE.match(path.name)
+        if not found or name not in ("", found["name"]) or _alive(found["pid"]):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def _alive(pid: str) -> bool:
-    if not pid.isdigit():
-        return False
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:

@@ -116,9 +116,16 @@ def _explain_os_error(error: OSError) -> str:
     return f"{error.strerror or error}{where}"
 
 
+def reason_of(error: Exception) -> str:
+    """Why a file could not be written, in a few words."""
+    if _is_full_disk(error):
+        return "no space left on the disk"
+    return (error.strerror if isinstance(error, OSError) else "") or str(error) or repr(error)
+
+
 def _is_full_disk(error: Exception) -> bool:
     """Also where a library wraps the system's error in one of its own (safetensors, torch, shutil)."""
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return True
     text = str(error)
     return "os error 28" in text or "[Errno 28]" in text or "No space left on device" in text

@@ -93,6 +93,7 @@ class TrainPart(Part):
     clip: Annotated[float, Field(gt=0)] = 1.0
     save_steps: Count = 50
     keep: Count = 2
+    keep_best: bool = False
     gradient_checkpointing: bool = False
 
 

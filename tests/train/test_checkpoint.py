@@ -1,16 +1,36 @@
 """Checkpoints are whole or not used, and say why."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
 from komt.errors import ModelError, UsageError
-from komt.train.checkpoint import checkpoints, invalid, load_newest, save_checkpoint, trainable
+from komt.files import sha256
+from komt.train import checkpoint
+from komt.train.checkpoint import State, best, checkpoints, find_newest, invalid, load_snapshot
+from komt.train.snapshot import restore, take_snapshot, trainable
 
 STATE = {"seed": 0, "train.lr": 0.1, "model.name": "tiny"}
-FILES = ("trainable.safetensors", "optimizer.pt", "state.json")
+FILES = ("trainable.safetensors", "optimizer.safetensors", "state.json")
+
+
+def save_checkpoint(folder, step, model, optimizer, settings, keep, losses=None, keep_best=False):
+    """As the training stage does it."""
+    snapshot = take_snapshot(step, model, optimizer)
+    state = State(settings, {"threads": 1}, (0.1,), losses or {})
+    return checkpoint.save_checkpoint(folder, snapshot, state, keep=keep, keep_best=keep_best)
+
+
+def load_newest(folder, model, optimizer, settings):
+    """What was found, after its tensors were put in place."""
+    found = find_newest(folder, settings, model)
+    if found:
+        restore(load_snapshot(found.path), model, optimizer)
+    return found
 
 
 def training(seed=0, steps=3):
@@ -110,7 +130,7 @@ def test_a_damaged_checkpoint_is_skipped_with_the_reason(saved, name, damage):
     assert weights_of(model) == weights_of(training(seed=10)[0])
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', '{"files": {}}', '{"files": 3}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 2}', '{"files": {}}', '{"format": 2, "files": 3}'])
 def test_a_broken_manifest_is_a_reason_too(saved, text):
     (saved / "step-000020" / "manifest.json").write_text(text)
     assert "manifest" in invalid(saved / "step-000020")
@@ -124,11 +144,11 @@ def test_a_checkpoint_without_manifest_was_never_finished(saved):
 
 def test_when_none_is_valid_nothing_is_trained_in_silence(saved):
     for path in checkpoints(saved):
-        truncate(path / "optimizer.pt")
+        truncate(path / "optimizer.safetensors")
     with pytest.raises(ModelError, match="no checkpoint is valid") as caught:
         load_newest(saved, *training(), STATE)
-    assert "step-000010: optimizer.pt is truncated" in str(caught.value)
-    assert "step-000020: optimizer.pt is truncated" in str(caught.value)
+    assert "step-000010: optimizer.safetensors is truncated" in str(caught.value)
+    assert "step-000020: optimizer.safetensors is truncated" in str(caught.value)
 
 
 def test_pickled_code_is_not_run(saved, tmp_path):
@@ -139,16 +159,14 @@ def test_pickled_code_is_not_run(saved, tmp_path):
         def __reduce__(self):
             return ran.touch, ()
 
-    torch.save({"state": Bomb()}, path / "optimizer.pt")
+    file = path / "optimizer.safetensors"
+    torch.save({"state": Bomb()}, file)
     manifest = json.loads((path / "manifest.json").read_text())
-    from komt.files import sha256
-
-    file = path / "optimizer.pt"
-    manifest["files"]["optimizer.pt"] = {"sha256": sha256(file), "bytes": file.stat().st_size}
+    manifest["files"][file.name] = {"sha256": sha256(file), "bytes": file.stat().st_size}
     (path / "manifest.json").write_text(json.dumps(manifest))
     found = load_newest(saved, *training(steps=0), STATE)
     assert found.step == 10
-    assert "optimizer.pt cannot be read" in found.skipped[0]
+    assert "its tensors cannot be read" in found.skipped[0]
     assert not ran.exists()
 
 
@@ -169,3 +187,87 @@ def test_what_a_killed_process_left_staged_is_no_checkpoint(saved):
     assert [path.name for path in checkpoints(saved)] == ["step-000020", "step-000010"]
     save_checkpoint(saved, 30, *training(), STATE, keep=5)
     assert [path.name for path in saved.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_broken_one_does_not_count_among_those_that_are_kept(saved):
+    truncate(saved / "step-000020" / "state.json")
+    model, optimizer = training(steps=0)
+    load_newest(saved, model, optimizer, STATE)
+    save_checkpoint(saved, 30, model, optimizer, STATE, keep=2)
+    assert [path.name for path in checkpoints(saved)] == ["step-000030", "step-000010"]
+    assert (saved / ".step-000020.broken" / "state.json").is_file()
+
+
+def test_one_of_another_run_is_skipped_and_named_and_left_alone(saved):
+    other = {**STATE, "train.lr": 0.2}
+    save_checkpoint(saved, 30, *training(), other, keep=5)
+    found = load_newest(saved, *training(steps=0), STATE)
+    assert found.step == 20
+    assert found.skipped == ("step-000030: of another run:\n  - train.lr: 0.2 then, 0.1 now",)
+    save_checkpoint(saved, 40, *training(), STATE, keep=1)
+    assert [path.name for path in checkpoints(saved)] == ["step-000040", "step-000030"]
+
+
+def test_another_model_is_refused_before_anything_is_changed(saved):
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 3))
+    before = weights_of(model)
+    with pytest.raises(ModelError, match=r"step-000020: 0\.bias is trained in one of them only \(2 param"):
+        load_newest(saved, model, torch.optim.AdamW(model.parameters()), STATE)
+    model[0].requires_grad_(False)
+    with pytest.raises(ModelError, match=r"1\.weight has the shape \(2, 4\), not \(3, 4\)"):
+        load_newest(saved, model, torch.optim.AdamW(model.parameters()), STATE)
+    assert weights_of(model) != before  # fewer are trained
+    assert len(checkpoints(saved)) == 2
+
+
+def test_an_older_format_is_named(saved):
+    (saved / "step-000020" / "manifest.json").write_text('{"format": 1, "files": {}}')
+    assert "format 1" in invalid(saved / "step-000020")
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ([{"train": 3.0}, {"train": 1.0}, {"train": 2.0}], 20),
+        ([{"train": 1.0}, {"train": 1.0}, {"train": 1.0}], 10),  # of equal ones the earlier
+        ([{"train": 3.0}, {}, {"train": 2.0}], 30),  # saved out of turn
+        ([{"train": 3.0, "evaluation": 1.5}, {"train": 2.0, "evaluation": 1.7}, {"train": 1.0}], 10),
+        ([{}, {}, {}], None),
+    ],
+)
+def test_the_best_is_that_of_lowest_loss(tmp_path, losses, expected):
+    for step, loss in zip((10, 20, 30), losses, strict=True):
+        save_checkpoint(tmp_path, step, *training(), STATE, keep=1, losses=loss, keep_best=True)
+    found = best(tmp_path)
+    assert (found and found.name) == (expected and f"step-{expected:06d}")
+    kept = {path.name for path in checkpoints(tmp_path)}
+    assert kept == {"step-000030", *([f"step-{expected:06d}"] if expected else [])}
+
+
+def test_everything_is_on_the_disk_before_an_older_one_is_removed(tmp_path, monkeypatch):
+    """The order that makes a power cut harmless, as the system sees it."""
+    save_checkpoint(tmp_path, 10, *training(), STATE, keep=1)
+    calls, names = [], {}
+    fsync, rename, rmtree = os.fsync, Path.rename, shutil.rmtree
+
+    def synced(handle):
+        calls.append(("fsync", Path(f"/proc/self/fd/{handle}").readlink().name))
+        fsync(handle)
+
+    def renamed(path, target):
+        names.update({"staged": path.name})
+        calls.append(("rename", Path(target).name))
+        return rename(path, target)
+
+    def removed(path, **options):
+        calls.append(("remove", Path(path).name))
+        rmtree(path, **options)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "rename", renamed)
+    monkeypatch.setattr(shutil, "rmtree", removed)
+    save_checkpoint(tmp_path, 20, *training(), STATE, keep=1)
+    moved = calls.index(("rename", "step-000020"))
+    for name in (*FILES, "manifest.json", names["staged"]):
+        assert ("fsync", name) in calls[:moved]
+    assert ("fsync", tmp_path.name) in calls[moved : calls.index(("remove", "step-000010"))]

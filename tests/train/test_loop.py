@@ -11,8 +11,8 @@ from komt.errors import ModelError
 from komt.pack.plan import plan_steps
 from komt.testing import tiny_model
 from komt.train import loop as loop_module
-from komt.train.checkpoint import trainable
 from komt.train.loop import Interrupted, make_loop
+from komt.train.snapshot import trainable
 
 
 def run(recipe, sequences, model, way="shared", on_step=None):

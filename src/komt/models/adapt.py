@@ -86,7 +86,9 @@ def _check_targets(model: Any, targets: tuple[str, ...]) -> None:
             )
 
 
-def save_adapter(model: Any, tokenizer: Any, place: Place, folder: Path) -> None:
+def save_adapter(
+    model: Any, tokenizer: Any, place: Place, folder: Path, weights: dict[str, Any] | None = None
+) -> None:
     """Write an adapter with its tokenizer; PEFT alone loads it too. Same weights, same bytes.
 
     Files are written into the folder one after another: callers stage the folder.
@@ -96,10 +98,11 @@ def save_adapter(model: Any, tokenizer: Any, place: Place, folder: Path) -> None
         tokenizer: saved with its chat template.
         place: of the base that the adapter belongs to.
         folder: made when it is not there.
+        weights: trained parameters by name, where the model's own are divided between processes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with quiet():
-        model.save_pretrained(folder, save_embedding_layers=False)
+        model.save_pretrained(folder, save_embedding_layers=False, state_dict=weights)
         tokenizer.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
@@ -112,8 +115,17 @@ def save_adapter(model: Any, tokenizer: Any, place: Place, folder: Path) -> None
     make_readable(folder)
 
 
-def save_full(model: Any, tokenizer: Any, place: Place, folder: Path) -> None:
+def save_full(
+    model: Any, tokenizer: Any, place: Place, folder: Path, weights: dict[str, Any] | None = None
+) -> None:
     """Write a whole model (not in 4 or 8 bits) as a plain model folder; callers stage the folder.
+
+    Args:
+        model: in plain form.
+        tokenizer: saved with its chat template.
+        place: of the base.
+        folder: made when it is not there.
+        weights: parameters by name, where the model's own are divided between processes.
 
     Raises:
         ModelError: the weights are quantised: saved so, the tuning would be rounded away.
@@ -126,7 +138,7 @@ def save_full(model: Any, tokenizer: Any, place: Place, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model.generation_config.eos_token_id = end_token_id(tokenizer)
     with quiet():
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=weights)
         tokenizer.save_pretrained(folder)
     write_json(folder / "komt.json", _about(place))
     make_readable(folder)

@@ -3,100 +3,164 @@
 from __future__ import annotations
 
 import json
-import pickle
+import re
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from komt.errors import ModelError, UsageError
-from komt.files import sha256, staged_folder, write_json
+from komt.errors import KomtError, ModelError, UsageError
+from komt.files import fsync, remove_stale, sha256, staged_folder, write_json
+from komt.process import reason_of
+from komt.train.snapshot import Snapshot, mismatch
 
-FORMAT = 1
+FORMAT = 2
 INPUTS = "data, model and settings"
 _WEIGHTS, _OPTIMISER, _STATE, _MANIFEST = (
     "trainable.safetensors",
-    "optimizer.pt",
+    "optimizer.safetensors",
     "state.json",
     "manifest.json",
 )
+_NAME = re.compile(r"step-\d+")
 
 
 @dataclass(frozen=True, slots=True)
-class Resumed:
-    """A checkpoint that was loaded, and the newer ones that were skipped with the reason."""
+class State:
+    """What is known of a run beside its tensors.
 
+    Attributes:
+        settings: what the run that resumes must agree on, each by its key.
+        numerics: what decides rounding alone (threads, dtype, versions): told where it differs.
+        rates: learning rates of the next step, one for each group of parameters.
+        losses: "evaluation" or "train" -> nats per target, by which the best checkpoint is found; empty for
+            one that was saved out of turn.
+    """
+
+    settings: Mapping[str, Any]
+    numerics: Mapping[str, Any] = field(default_factory=dict)
+    rates: tuple[float, ...] = ()
+    losses: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The newest checkpoint that can be used, and why newer ones cannot."""
+
+    path: Path
     step: int
-    state: dict[str, Any]
+    state: State
     skipped: tuple[str, ...]
 
 
 def save_checkpoint(
-    folder: Path, step: int, model: Any, optimizer: Any, state: dict[str, Any], keep: int
+    folder: Path, snapshot: Snapshot, state: State, *, keep: int, keep_best: bool = False
 ) -> Path:
-    """Write `folder/step-NNNNNN` and remove all but the newest `keep`.
+    """Write `folder/step-NNNNNN`, then remove all of this run but the newest `keep` (and the best).
 
-    Args:
-        folder: the run's checkpoints.
-        step: optimiser steps done.
-        model: its parameters that require gradients are kept.
-        optimizer: whose state is kept.
-        state: what the resumed run must agree on (see `check_same`).
-        keep: number of checkpoints to leave.
+    Raises:
+        KomtError: it cannot be written (a full disk); those before it stay as they were.
     """
-    target = folder / f"step-{step:06d}"
-    with staged_folder(target) as staged:
-        save_file(trainable(model), str(staged / _WEIGHTS))
-        torch.save(optimizer.state_dict(), staged / _OPTIMISER)
-        write_json(staged / _STATE, {"format": FORMAT, "step": step, **state})
-        files = {
-            path.name: {"sha256": sha256(path), "bytes": path.stat().st_size} for path in staged.iterdir()
-        }
-        write_json(staged / _MANIFEST, {"format": FORMAT, "files": dict(sorted(files.items()))})
-    for old in checkpoints(folder)[keep:]:
-        shutil.rmtree(old, ignore_errors=True)
+    target = folder / f"step-{snapshot.step:06d}"
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_stale(folder)
+    try:
+        with staged_folder(target) as staged:
+            _write(staged, snapshot, state)
+    except (OSError, SafetensorError) as error:
+        raise _unwritten(folder, snapshot.step, error) from error
+    prune(folder, snapshot.step, state.settings, keep=keep, keep_best=keep_best)
     return target
 
 
-def trainable(model: Any) -> dict[str, torch.Tensor]:
-    """Parameters that require gradients, by name, on the CPU."""
-    return {
-        name: parameter.detach().cpu().contiguous()
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad
-    }
+def _write(staged: Path, snapshot: Snapshot, state: State) -> None:
+    save_file(snapshot.weights, str(staged / _WEIGHTS))
+    save_file(snapshot.moments, str(staged / _OPTIMISER))
+    named = {name: dict(getattr(state, name)) for name in ("settings", "numerics", "losses")}
+    write_json(
+        staged / _STATE, {"format": FORMAT, "step": snapshot.step, "rates": list(state.rates), **named}
+    )
+    files = {path.name: {"sha256": sha256(path), "bytes": path.stat().st_size} for path in staged.iterdir()}
+    write_json(staged / _MANIFEST, {"format": FORMAT, "files": dict(sorted(files.items()))})
+
+
+def _unwritten(folder: Path, step: int, error: Exception) -> KomtError:
+    before = next(iter(checkpoints(folder)), None)
+    kept = f"{before.name} is whole" if before else "there is none before it"
+    return KomtError(
+        f"the checkpoint of step {step} cannot be written ({reason_of(error)}); {kept}",
+        where=str(folder),
+        cure="make room there; then the same command with --resume goes on (komt run goes on by itself)",
+    )
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """Checkpoint folders, newest first."""
-    return sorted(folder.glob("step-[0-9]*"), reverse=True)
+    named = (path for path in folder.glob("step-*") if _NAME.fullmatch(path.name))
+    return sorted(named, key=_step, reverse=True)
 
 
-def load_newest(folder: Path, model: Any, optimizer: Any, state: dict[str, Any]) -> Resumed | None:
-    """Load the newest valid checkpoint into model and optimiser; None when there is none at all.
+def prune(folder: Path, step: int, settings: Mapping[str, Any], *, keep: int, keep_best: bool) -> None:
+    """Remove this run's checkpoints up to `step`, but for the newest `keep` and, where asked, the best."""
+    own = [path for path in checkpoints(folder) if _step(path) <= step]
+    own = [path for path in own if (state := _state(path)) and state.settings == dict(settings)]
+    spared = {*own[:keep], best(folder) if keep_best else None}
+    for path in own:
+        if path not in spared:
+            shutil.rmtree(path, ignore_errors=True)
+    fsync(folder)
+
+
+def best(folder: Path) -> Path | None:
+    """The checkpoint with the lowest loss: on evaluation data where any was measured, else in training.
+
+    Of equal ones the earlier. Those saved out of turn (by a signal) do not count, so that an interrupted run
+    has the same best one as an uninterrupted run.
+    """
+    losses = {path: state.losses for path in reversed(checkpoints(folder)) if (state := _state(path))}
+    for kind in ("evaluation", "train"):
+        measured = {path: loss[kind] for path, loss in losses.items() if kind in loss}
+        if measured:
+            return min(measured, key=lambda path: measured[path])
+    return None
+
+
+def find_newest(folder: Path, settings: Mapping[str, Any], model: Any = None) -> Found | None:
+    """The newest valid checkpoint of this run; None when there is none at all.
+
+    Broken ones are moved aside (`.step-NNNNNN.broken`), so that they do not count among those that are kept.
 
     Raises:
-        UsageError: it belongs to another recipe, data or model (the keys that differ are named).
+        UsageError: all valid ones belong to another recipe, data or model (the keys that differ are named).
         ModelError: there are checkpoints, but none is valid.
     """
     skipped: list[str] = []
+    foreign = ""
     for path in checkpoints(folder):
-        reason = invalid(path)
-        if reason:
-            skipped.append(f"{path.name}: {reason}")
-            continue
-        saved = json.loads((path / _STATE).read_text(encoding="utf-8"))
-        check_same(saved, state, str(path))
-        weights = load_file(str(path / _WEIGHTS))
-        own = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        with torch.no_grad():
-            for name, parameter in own.items():
-                parameter.copy_(weights[name])
-        optimizer.load_state_dict(torch.load(path / _OPTIMISER, map_location="cpu", weights_only=True))
-        return Resumed(int(saved["step"]), saved, tuple(skipped))
+        reason, broken = invalid(path), True
+        if not reason and (reason := differences(path, settings)):
+            foreign, broken = foreign or f"{path}\n{reason}", False
+            reason = "of another run:\n" + reason
+        if not reason and model is not None and (reason := mismatch(load_snapshot(path), model)):
+            broken = False
+        if not reason and (state := _state(path)):
+            return Found(path, _step(path), state, tuple(skipped))
+        if broken:
+            aside = path.with_name(f".{path.name}.broken")
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
+        skipped.append(f"{path.name}: {reason}")
+    if foreign:
+        where, _, keys = foreign.partition("\n")
+        raise UsageError(
+            f"the checkpoint is of another run:\n{keys}",
+            where=where,
+            cure="restore those settings, choose another --out, or remove the checkpoints",
+        )
     if skipped:
         raise ModelError(
             "no checkpoint is valid: " + "; ".join(skipped),
@@ -106,10 +170,18 @@ def load_newest(folder: Path, model: Any, optimizer: Any, state: dict[str, Any])
     return None
 
 
+def load_snapshot(path: Path) -> Snapshot:
+    """The tensors of a checkpoint that is valid."""
+    return Snapshot(_step(path), load_file(str(path / _WEIGHTS)), load_file(str(path / _OPTIMISER)))
+
+
 def invalid(path: Path) -> str:
     """Why a checkpoint cannot be used, or an empty string."""
     try:
-        files = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))["files"]
+        manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT:
+            return f"it has the format {manifest['format']}, and this version of komt reads {FORMAT}"
+        files = manifest["files"]
         if not {_WEIGHTS, _OPTIMISER, _STATE} <= set(files):
             return "its manifest does not name all its files"
     except (OSError, ValueError, KeyError, TypeError):
@@ -123,28 +195,34 @@ def invalid(path: Path) -> str:
         if sha256(file) != entry["sha256"]:
             return f"{name} has another hash than its manifest says"
     try:
-        torch.load(path / _OPTIMISER, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        return f"{_OPTIMISER} cannot be read ({str(error).splitlines()[0]})"
-    return ""
+        load_snapshot(path)
+    except (SafetensorError, OSError) as error:
+        return f"its tensors cannot be read ({str(error).splitlines()[0]})"
+    return "" if _state(path) else f"{_STATE} cannot be read"
 
 
-def check_same(saved: dict[str, Any], now: dict[str, Any], where: str) -> None:
-    """A resumed run must be the same run.
-
-    Raises:
-        UsageError: naming each key that differs, with both values.
-    """
-    keys = [key for key in sorted(now) if saved.get(key) != now[key]]
+def differences(path: Path, settings: Mapping[str, Any]) -> str:
+    """The settings in which a checkpoint's run is another, one a line with both values; "" where none."""
+    state = _state(path)
+    then = state.settings if state else {}
+    keys = [key for key in sorted({*settings, *then}) if then.get(key) != settings.get(key)]
     # The hash of everything says nothing where a setting that differs is named.
     named = [key for key in keys if key != INPUTS] or keys
-    differing = [f"{key}: {_short(saved.get(key))} then, {_short(now[key])} now" for key in named]
-    if differing:
-        raise UsageError(
-            "the checkpoint is of another run:\n" + "\n".join(f"  - {line}" for line in differing),
-            where=where,
-            cure="restore those settings, choose another --out, or remove the checkpoints",
-        )
+    return "\n".join(
+        f"  - {key}: {_short(then.get(key))} then, {_short(settings.get(key))} now" for key in named
+    )
+
+
+def _state(path: Path) -> State | None:
+    try:
+        values = json.loads((path / _STATE).read_text(encoding="utf-8"))
+        return State(values["settings"], values["numerics"], tuple(values["rates"]), values["losses"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _step(path: Path) -> int:
+    return int(path.name.rpartition("-")[2])
 
 
 def _short(value: Any) -> str:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from komt.files import write_atomic
+
+# Steps between two checkpoints are seldom more.
+_REMEMBERED = 10_000
 
 
 class TrainLog:
@@ -27,6 +32,7 @@ class TrainLog:
         kept = [line for line in _lines(path) if line["step"] <= start]
         write_atomic(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
         self._file = path.open("a", encoding="utf-8")
+        self._losses = deque([float(line["loss"]) for line in kept], maxlen=_REMEMBERED)
         self._progress = None if quiet else _progress()
         self._bar = (
             self._progress.add_task("train", total=total, completed=start, loss="–", speed="")
@@ -58,10 +64,20 @@ class TrainLog:
         }
         self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
         self._file.flush()
+        self._losses.append(loss)
         if self._progress and self._bar is not None:
             self._progress.update(
                 self._bar, completed=step, loss=f"{loss:.4f}", speed=f"{examples_s:.1f} examples/s"
             )
+
+    def recent_loss(self, steps: int) -> float:
+        """Mean loss of the last so many steps, also of those before a resumption."""
+        last = list(self._losses)[-steps:]
+        return sum(last) / len(last)
+
+    def sync(self) -> None:
+        """Flush to the disk: a checkpoint must not be older news than its log."""
+        os.fsync(self._file.fileno())
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from komt.pack.encode import TokenSequence
 from komt.pack.loss import target_losses
 from komt.pack.plan import Step
 from komt.recipe import Recipe
+from komt.train.accelerator import make_accelerator
 
 
 class Interrupted(KomtError):
@@ -37,6 +38,7 @@ class StepResult:
         step: steps done, this one included.
         loss: nats per target, weighted; task_loss: the same by task.
         lr: learning rate used; seconds: wall-clock time; examples: sequences in the step.
+        evaluation: loss on evaluation data, where measured after this step; the best checkpoint goes by it.
     """
 
     step: int
@@ -45,6 +47,7 @@ class StepResult:
     lr: float
     seconds: float
     examples: int
+    evaluation: float | None = None
 
 
 @dataclass(slots=True)
@@ -80,6 +83,17 @@ class Loop:
                 on_step(result, stopping or number + 1 == len(self.steps))
                 if stopping:
                     raise Interrupted(f"stopped after step {number + 1} of {len(self.steps)}, which is saved")
+
+    def start_schedule(self, step: int) -> None:
+        """Set the learning rate as it is after `step` steps: it depends on nothing else."""
+        self.scheduler.last_epoch = step
+        rates = [
+            base * share(step)
+            for base, share in zip(self.scheduler.base_lrs, self.scheduler.lr_lambdas, strict=True)
+        ]
+        for group, rate in zip(self.scheduler.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        self.scheduler._last_lr = rates
 
     def _stopping(self) -> bool:
         """Whether any rank was asked to stop: all of them leave after the same step."""
@@ -165,7 +179,9 @@ class Loop:
         return sum(loss for loss, _ in sums.values()) / weight, by_task
 
     def _update(self, loss: float, number: int) -> None:
-        norm = float(self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.clip))
+        clipped = self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.clip)
+        # Where weights are divided between processes (FSDP2) so is the norm.
+        norm = float(clipped.full_tensor() if hasattr(clipped, "full_tensor") else clipped)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise ModelError(
                 f"the loss ({loss}) or gradient ({norm}) of step {number + 1} is not finite; "
@@ -197,7 +213,12 @@ class Loop:
 
 
 def make_loop(
-    recipe: Recipe, sequences: Sequence[TokenSequence], steps: Sequence[Step], model: Any, way: str
+    recipe: Recipe,
+    sequences: Sequence[TokenSequence],
+    steps: Sequence[Step],
+    model: Any,
+    way: str,
+    accelerator: Accelerator | None = None,
 ) -> Loop:
     """Optimiser (AdamW), cosine schedule with warm-up, and the accelerator around a model.
 
@@ -210,7 +231,7 @@ def make_loop(
     optimizer = torch.optim.AdamW(parameters, lr=recipe.train.lr, weight_decay=recipe.train.weight_decay)
     warmup = math.ceil(recipe.train.warmup * len(steps))
     scheduler = LambdaLR(optimizer, lambda step: rate_share(step, warmup, len(steps)))
-    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    accelerator = accelerator or make_accelerator()
     model, optimizer = accelerator.prepare(model, optimizer)
     return Loop(recipe, sequences, steps, model, optimizer, scheduler, accelerator, way)
 

@@ -15,18 +15,30 @@ import psutil
 import torch
 
 from komt import __version__
-from komt.errors import DataError, UsageError
-from komt.files import hash_of, sha256, staged_folder, write_json
+from komt.errors import DataError, ModelError, UsageError
+from komt.files import hash_of, remove_stale, sha256, staged_folder, write_json
 from komt.mix import read_examples
 from komt.models.load import attach_lora, load_model, load_tokenizer, save_adapter, save_full
 from komt.models.resolve import resolve
 from komt.pack.encode import TokenSequence, encode
 from komt.pack.plan import Step, plan_steps
-from komt.pack.probe import Parity, device_of, probe
+from komt.pack.probe import Parity, probe
 from komt.recipe import Recipe
-from komt.train.checkpoint import INPUTS, checkpoints, load_newest, save_checkpoint
+from komt.train.accelerator import make_accelerator
+from komt.train.checkpoint import (
+    INPUTS,
+    State,
+    best,
+    checkpoints,
+    find_newest,
+    load_snapshot,
+    save_checkpoint,
+)
 from komt.train.log import TrainLog
 from komt.train.loop import Interrupted, Loop, StepResult, make_loop
+from komt.train.numerics import changed, numerics, reuse_threads
+from komt.train.processes import by_main, is_main
+from komt.train.snapshot import is_divided, restore, take_snapshot, trainable
 
 VERSION = 1
 # About a passage with its questions: matrix products are large enough, and attention costs a bin's square.
@@ -54,9 +66,9 @@ def train(
     _check_present(data / "train.parquet")
     place = resolve(recipe.model.name, remote_code=recipe.model.remote_code)
     key = stage_key(recipe, data, place.base_revision)
-    if finished(out, key):
+    if by_main(lambda: finished(out, key) or _make_room(out, resume)):
         return dict(json.loads((out / "train.json").read_text(encoding="utf-8")))
-    _check_unfinished(out, resume)
+    accelerator = make_accelerator()
     tokenizer = load_tokenizer(place)
     sequences = encode(tokenizer, read_examples(data / "train.parquet"))
     _check_sequences(sequences, recipe)
@@ -64,24 +76,35 @@ def train(
     parity = probe(model)
     way = parity.way if recipe.pack.share or parity.way == "single" else "packed"
     pack = recipe.pack.model_copy(update={"share": way == "shared"})
-    steps = plan_steps(sequences, pack, recipe.train, recipe.seed, fill_tokens(model))
-    loop = make_loop(recipe, sequences, steps, model, way)
-    print(_opening(sequences, steps, parity, way), file=sys.stderr)
-    start, seconds = _run(loop, out, _state(recipe, key), resume=resume, quiet=quiet)
+    steps = plan_steps(sequences, pack, recipe.train, recipe.seed, fill_tokens(accelerator.device))
+    loop = make_loop(recipe, sequences, steps, model, way, accelerator)
+    if is_main():
+        print(_opening(sequences, steps, parity, way), file=sys.stderr)
+    start, seconds = _run(loop, out, _settings(recipe, key, steps), resume=resume, quiet=quiet)
     summary = _summary(key, sequences, steps, parity, way, start, seconds)
-    if loop.accelerator.is_main_process:
-        name = "adapter" if recipe.train.method == "lora" else "model"
-        with staged_folder(out / name) as staged:
-            save = save_adapter if recipe.train.method == "lora" else save_full
-            save(loop.accelerator.unwrap_model(loop.model), tokenizer, place, staged)
-        write_json(out / "train.json", summary)
-    loop.accelerator.wait_for_everyone()
+    _save_result(loop, tokenizer, place, out, summary)
     return summary
 
 
-def fill_tokens(model: Any) -> int:
+def _save_result(loop: Loop, tokenizer: Any, place: Any, out: Path, summary: dict[str, Any]) -> None:
+    """The adapter or the model, then `train.json`, which says that it is there."""
+    accelerator, train = loop.accelerator, loop.recipe.train
+    model = accelerator.unwrap_model(loop.model)
+    if train.keep_best and (path := by_main(lambda: best(out / "checkpoints"))):
+        restore(load_snapshot(path), model, loop.optimizer)
+        summary["best"] = path.name
+    weights = trainable(model) if is_divided(model) else None  # all processes give their parts
+    if accelerator.is_main_process:
+        with staged_folder(out / ("adapter" if train.method == "lora" else "model")) as staged:
+            save = save_adapter if train.method == "lora" else save_full
+            save(model, tokenizer, place, staged, weights)
+        write_json(out / "train.json", summary)
+    accelerator.wait_for_everyone()
+
+
+def fill_tokens(device: torch.device) -> int:
     """How far bins are filled: on a CPU attention costs the square of a bin, so little bins are faster."""
-    return CPU_FILL if device_of(model).type == "cpu" else 0
+    return CPU_FILL if device.type == "cpu" else 0
 
 
 def stage_key(recipe: Recipe, data: Path, model_revision: str) -> str:
@@ -105,8 +128,11 @@ def _check_present(path: Path) -> None:
         raise DataError(f"no training data: {path} is missing", cure="komt build RECIPE makes it")
 
 
-def _check_unfinished(out: Path, resume: bool) -> None:
+def _make_room(out: Path, resume: bool) -> bool:
     """A finished run of other settings is moved aside; an interrupted one is never thrown away unasked."""
+    if out.is_dir():
+        remove_stale(out)
+        remove_stale(out / "checkpoints")
     if (out / "train.json").exists():
         # Never left in place: should the new run be killed, its folder must not answer with the old weights.
         former = out.with_name(f"{out.name}.previous")
@@ -118,6 +144,7 @@ def _check_unfinished(out: Path, resume: bool) -> None:
             f"an unfinished training stands in {out}",
             cure="add --resume to go on with it, choose another --out, or remove that folder",
         )
+    return False
 
 
 def _check_sequences(sequences: list[TokenSequence], recipe: Recipe) -> None:
@@ -151,38 +178,47 @@ def _trainable_model(recipe: Recipe, place: Any) -> Any:
     return model
 
 
-def _state(recipe: Recipe, key: str) -> dict[str, Any]:
+def _settings(recipe: Recipe, key: str, steps: list[Step]) -> dict[str, Any]:
     """What a checkpoint must agree on with the run that resumes it."""
     parts = recipe.model_dump(mode="json", include={"model", "pack", "train"})
     flat = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
     for name in ("train.save_steps", "train.keep"):
         flat.pop(name)
-    return {"seed": recipe.seed, **flat, INPUTS: key, "threads": torch.get_num_threads()}
+    # Bins may differ (a GPU takes larger ones): which examples a step holds, at which weight, may not.
+    plan = hash_of([[sorted(step.sequences), step.weight] for step in steps])
+    return {"seed": recipe.seed, **flat, "steps": len(steps), "plan": plan, INPUTS: key}
 
 
-def _run(loop: Loop, out: Path, state: dict[str, Any], *, resume: bool, quiet: bool) -> tuple[int, float]:
+def _run(loop: Loop, out: Path, settings: dict[str, Any], *, resume: bool, quiet: bool) -> tuple[int, float]:
     """Run the steps; returns after how many it started, and the seconds it took from there."""
-    folder, start = out / "checkpoints", 0
-    train, model = loop.recipe.train, loop.accelerator.unwrap_model(loop.model)
-    if resume and (found := load_newest(folder, model, loop.optimizer, state)):
-        start = found.step
-        for line in found.skipped:
-            print(f"skipped checkpoint {line}", file=sys.stderr)
-        print(f"going on after step {start} of {len(loop.steps)}", file=sys.stderr)
-        rates = [group["lr"] for group in loop.optimizer.param_groups]
-        loop.scheduler.load_state_dict(
-            {**loop.scheduler.state_dict(), "last_epoch": start, "_last_lr": rates}
-        )
+    folder, train = out / "checkpoints", loop.recipe.train
+    model = loop.accelerator.unwrap_model(loop.model)
+    figures = numerics(loop.recipe, model, loop.way, loop.accelerator.num_processes)
+    start = _resume(loop, folder, settings, figures) if resume else 0
     began = time.perf_counter()
-    main = loop.accelerator.is_main_process
-    with TrainLog(out / "log.jsonl", start, len(loop.steps), quiet=quiet) if main else nullcontext() as log:
+    with (
+        TrainLog(out / "log.jsonl", start, len(loop.steps), quiet=quiet)
+        if is_main()
+        else nullcontext() as log
+    ):
 
         def on_step(result: StepResult, last: bool) -> None:
             if log:
                 speed = result.examples / result.seconds
                 log.step(result.step, result.loss, result.lr, result.task_loss, speed)
-                if last or result.step % train.save_steps == 0:
-                    save_checkpoint(folder, result.step, model, loop.optimizer, state, train.keep)
+            in_turn = result.step % train.save_steps == 0 or result.step == len(loop.steps)
+            if not (last or in_turn):
+                return
+            snapshot = take_snapshot(result.step, model, loop.optimizer)
+            if log:
+                log.sync()
+                losses = {"train": log.recent_loss(train.save_steps)}
+                if result.evaluation is not None:
+                    losses["evaluation"] = result.evaluation
+                rates = tuple(loop.scheduler.get_last_lr())
+                state = State(settings, figures, rates, losses if in_turn else {})
+                save_checkpoint(folder, snapshot, state, keep=train.keep, keep_best=train.keep_best)
+            loop.accelerator.wait_for_everyone()  # a process that left early would have the others ended
 
         try:
             loop.run(start, on_step)
@@ -190,6 +226,31 @@ def _run(loop: Loop, out: Path, state: dict[str, Any], *, resume: bool, quiet: b
             stop.cure = "the same command with --resume goes on (komt run goes on by itself)"
             raise
     return start, time.perf_counter() - began
+
+
+def _resume(loop: Loop, folder: Path, settings: dict[str, Any], figures: dict[str, Any]) -> int:
+    """Put the newest valid checkpoint in place, if there is one; returns its step, and says what it found."""
+    model = loop.accelerator.unwrap_model(loop.model)
+    found = by_main(lambda: find_newest(folder, settings, model))
+    if not found:
+        return 0
+    restore(load_snapshot(found.path), model, loop.optimizer)
+    loop.start_schedule(found.step)
+    if found.state.rates != tuple(loop.scheduler.get_last_lr()):
+        raise ModelError(
+            f"the learning rate after step {found.step} was {found.state.rates}, and is "
+            f"{tuple(loop.scheduler.get_last_lr())} by this version's schedule",
+            where=str(found.path),
+            cure="go on with the version of komt that it was started with, or train from the start",
+        )
+    reuse_threads(found.state.numerics, figures)
+    if is_main():
+        for line in found.skipped:
+            print(f"skipped checkpoint {line}", file=sys.stderr)
+        if other := changed(found.state.numerics, figures):
+            print(f"the same training but for rounding: {'; '.join(other)}", file=sys.stderr)
+        print(f"going on after step {found.step} of {len(loop.steps)}", file=sys.stderr)
+    return found.step
 
 
 def _opening(sequences: list[TokenSequence], steps: list[Step], parity: Parity, way: str) -> str:
@@ -223,6 +284,7 @@ def _summary(
         "steps": len(steps),
         "flat_tokens": sum(step.flat_tokens for step in steps),
         "packed_tokens": sum(step.tokens for step in steps),
+        "bins": sum(len(step.bins) for step in steps),
         "way": way,
         "parity": asdict(parity),
         "seconds": round(seconds, 2),

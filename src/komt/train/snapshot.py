@@ -1,0 +1,113 @@
+"""What a training run holds in memory that its next step depends on: trained weights and optimiser state.
+
+Both by the parameter's name and whole, however processes divide them (DDP, FSDP2), so that a run goes on with
+another number of processes. Random numbers are no part of it: each bin is seeded by (seed, step, bin).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from komt.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Whole tensors on the CPU.
+
+    Attributes:
+        step: optimiser steps done.
+        weights: parameters that require gradients, by name.
+        moments: the optimiser's tensors, by `KEY NAME` (`exp_avg model.layers.0…`).
+    """
+
+    step: int
+    weights: dict[str, Tensor]
+    moments: dict[str, Tensor]
+
+
+def take_snapshot(step: int, model: Any, optimizer: Any) -> Snapshot:
+    """Weights and optimiser state of a run. Where they are divided between processes all must call it."""
+    moments = {}
+    for name, parameter in _named(model):
+        for key, value in sorted(_state_of(optimizer).get(parameter, {}).items()):
+            if not isinstance(value, Tensor):
+                raise ModelError(
+                    f"the optimiser's state '{key}' is no tensor: it cannot be kept in a checkpoint"
+                )
+            moments[f"{key} {name}"] = whole(value)
+    return Snapshot(step, trainable(model), moments)
+
+
+def restore(snapshot: Snapshot, model: Any, optimizer: Any) -> None:
+    """Put a snapshot's tensors in place; each process takes its part.
+
+    Raises:
+        ModelError: it holds other parameters than the model trains; nothing was changed.
+    """
+    named = dict(_named(model))
+    if reason := mismatch(snapshot, model):
+        raise ModelError(f"the checkpoint does not fit the model: {reason}")
+    state = _state_of(optimizer)
+    with torch.no_grad():
+        for name, parameter in named.items():
+            parameter.copy_(_placed(snapshot.weights[name], parameter))
+            state[parameter].clear()
+        for entry, value in snapshot.moments.items():
+            key, _, name = entry.partition(" ")
+            # A count of steps is no part of the parameter: it stays where the optimiser makes it, on the CPU.
+            state[named[name]][key] = _placed(value, named[name]) if value.ndim else value.clone()
+
+
+def mismatch(snapshot: Snapshot, model: Any) -> str:
+    """Why a snapshot is not one of this model, or an empty string."""
+    named = dict(_named(model))
+    if odd := sorted(named.keys() ^ snapshot.weights.keys()):
+        return f"{odd[0]} is trained in one of them only ({len(odd)} parameters differ)"
+    for name, parameter in named.items():
+        if parameter.shape != snapshot.weights[name].shape:
+            return f"{name} has the shape {tuple(snapshot.weights[name].shape)}, not {tuple(parameter.shape)}"
+    unknown = sorted({entry.partition(" ")[2] for entry in snapshot.moments} - named.keys())
+    return f"there is optimiser state of {unknown[0]}" if unknown else ""
+
+
+def trainable(model: Any) -> dict[str, Tensor]:
+    """Parameters that require gradients, by name, whole and on the CPU."""
+    return {name: whole(parameter) for name, parameter in _named(model)}
+
+
+def is_divided(model: Any) -> bool:
+    """Whether processes hold parts of its parameters (FSDP2)."""
+    return any(hasattr(parameter, "full_tensor") for parameter in model.parameters())
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor whole and on the CPU; of one that is divided (a DTensor) all processes must ask."""
+    tensor = tensor.detach()
+    if hasattr(tensor, "full_tensor"):
+        tensor = cast(Tensor, tensor.full_tensor())
+    return tensor.cpu().contiguous()
+
+
+def _placed(value: Tensor, like: Tensor) -> Tensor:
+    value = value.to(like.device)
+    if not hasattr(like, "full_tensor"):
+        return value.clone()
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    assert isinstance(like, DTensor)
+    return distribute_tensor(value, like.device_mesh, like.placements)
+
+
+def _named(model: Any) -> Iterator[tuple[str, Any]]:
+    return ((name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad)
+
+
+def _state_of(optimizer: Any) -> Any:
+    """The optimiser's own state, also where Accelerate has wrapped it."""
+    return getattr(optimizer, "optimizer", optimizer).state
