@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from forked import Launcher
 
 from komt.example import SCHEMA, Example, Message
 from komt.pack import TokenSequence
@@ -86,3 +87,11 @@ def data_folder(tmp_path):
     records = [example.as_record() for example in examples]
     pq.write_table(pa.Table.from_pylist(records, SCHEMA), folder / "train.parquet")
     return folder
+
+
+@pytest.fixture(scope="session")
+def launch(tmp_path_factory):
+    """Runs `komt …` in real processes; see forked.py."""
+    launcher = Launcher(tmp_path_factory.mktemp("said"))
+    yield launcher
+    launcher.close()

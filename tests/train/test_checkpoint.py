@@ -130,7 +130,9 @@ def test_a_damaged_checkpoint_is_skipped_with_the_reason(saved, name, damage):
     assert weights_of(model) == weights_of(training(seed=10)[0])
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 2}', '{"files": {}}', '{"format": 2, "files": 3}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"format": 2}', '{"files": {}}', '{"format": 2, "files": 3}']
+)
 def test_a_broken_manifest_is_a_reason_too(saved, text):
     (saved / "step-000020" / "manifest.json").write_text(text)
     assert "manifest" in invalid(saved / "step-000020")

@@ -1,48 +1,98 @@
-"""Two processes train what one does."""
+"""Two processes train what one does, divided or not, and go on where another number of them stopped."""
 
-import json
-import subprocess
-import sys
+import signal
 
+import numpy as np
 import pytest
-import torch
+from cli_runs import ADAPTER, difference, log_of, losses_of, write_recipe
 from safetensors.torch import load_file
 
-from komt.train.run import train
+from komt.train.checkpoint import checkpoints, load_snapshot
 
-PROGRAM = """
-import sys
-from pathlib import Path
-import torch, yaml
-from komt.recipe import parse_recipe
-from komt.train.run import train
-torch.set_num_threads(1)
-recipe, data, out = map(Path, sys.argv[1:])
-train(parse_recipe(yaml.safe_load(recipe.read_text()), "test"), data, out, quiet=True)
-"""
+SHARDED = "sharded:main"
 
 
-@pytest.mark.slow
-def test_two_processes_train_the_adapter_of_one(toy_recipe, model_folder, data_folder, tmp_path):
-    # Bins small enough that steps have an odd number of them: one rank must wait with nothing of its own.
-    recipe = toy_recipe(model_folder("gemma3"), pack={"tokens": 160}, lr=1e-3, step_tokens=500, save_steps=2)
-    train(recipe, data_folder, tmp_path / "one", quiet=True)
-    (tmp_path / "recipe.yaml").write_text(recipe.as_yaml(), encoding="utf-8")
-    (tmp_path / "program.py").write_text(PROGRAM)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    places = [str(tmp_path / name) for name in ("program.py", "recipe.yaml", "data", "two")]
-    subprocess.run([*launch, *places], check=True, timeout=300, capture_output=True)
-    ours, theirs = (load_file(tmp_path / n / "adapter" / "adapter_model.safetensors") for n in ("two", "one"))
-    assert ours.keys() == theirs.keys()
-    a, b = (torch.cat([tensor.flatten() for tensor in some.values()]) for some in (ours, theirs))
-    assert ((a - b).norm() / b.norm()).item() <= 1e-5
-    logs = [
-        [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
-        for name in ("one", "two")
-    ]
-    for one, two in zip(*logs, strict=True):
-        assert (two["step"], two["lr"]) == (one["step"], one["lr"])
-        assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
-        assert two["task_loss"] == pytest.approx(one["task_loss"], rel=1e-5)
-    names = [sorted(path.name for path in (tmp_path / n / "checkpoints").iterdir()) for n in ("one", "two")]
-    assert names[0] == names[1] == ["step-000004", "step-000006"]
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, model_folder):
+    """A recipe whose steps of 3 examples hold odd numbers of bins: one process must wait with nothing of its own."""
+    folder = tmp_path_factory.mktemp("distributed")
+    write_recipe(folder, model_folder("gemma3"), epochs=1, lr=1e-3, step_examples=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def train(place, launch):
+    """Trains into a folder; returns it and what was said by each process."""
+
+    def run(name, *words, expect=0, **options):
+        out = place / name
+        statuses, said = launch(
+            "train", place / "tiny.yaml", "pack.tokens=100", "--out", out, *words, **options
+        )
+        assert statuses[0] == expect or options.get("call"), said
+        return out, said
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def one(train):
+    """What one process trains, all checkpoints kept."""
+    return train("one", "train.keep=100")[0]
+
+
+def same_training(out, one):
+    """The curve, the rates, the losses by task, and the adapter of one process, but for rounding."""
+    np.testing.assert_allclose(losses_of(out), losses_of(one), rtol=1e-5)
+    for ours, theirs in zip(log_of(out), log_of(one), strict=True):
+        assert (ours["step"], ours["lr"]) == (theirs["step"], theirs["lr"])
+        assert ours["task_loss"] == pytest.approx(theirs["task_loss"], rel=1e-5)
+    assert difference(out, one) <= 1e-5
+
+
+@pytest.mark.parametrize("call", [None, SHARDED], ids=["ddp", "fully_shard"])
+def test_two_processes_train_the_adapter_of_one(train, one, call):
+    out, said = train(f"two{bool(call)}", processes=2, call=call)
+    assert losses_of(one)[-1] < losses_of(one)[0]
+    same_training(out, one)
+    assert "8 steps" in said[0]
+    assert "trained on" not in said[1]  # the first one speaks
+
+
+@pytest.mark.parametrize("call", [None, SHARDED], ids=["ddp", "fully_shard"])
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
+def test_another_number_of_processes_goes_on(train, one, call, before, after):
+    name = f"{before}to{after}{bool(call)}"
+    stop = {"signal": signal.SIGTERM, "step": 4}
+    calls = [call if processes == 2 else None for processes in (before, after)]
+    out, said = train(name, processes=before, stop=stop, call=calls[0], expect=1)
+    assert "stopped after step 5 of 8" in said[0]
+    _, said = train(name, "--resume", processes=after, call=calls[1])
+    assert f"the same training but for rounding: processes: {before} then, {after} now" in said[0]
+    assert "going on after step 5 of 8" in said[0]
+    same_training(out, one)
+
+
+def test_a_divided_models_checkpoint_is_whole(train, one):
+    out, _ = train("whole", "train.keep=100", processes=2, call=SHARDED)
+    ours, theirs = checkpoints(out / "train" / "checkpoints"), checkpoints(one / "train" / "checkpoints")
+    assert [path.name for path in ours] == [path.name for path in theirs]
+    for mine, other in zip(map(load_snapshot, ours), map(load_snapshot, theirs), strict=True):
+        for part in ("weights", "moments"):
+            tensors, expected = getattr(mine, part), getattr(other, part)
+            assert tensors.keys() == expected.keys()
+            assert all(tensors[name].shape == expected[name].shape for name in tensors)
+        size = sum(float((mine.weights[name] - other.weights[name]).norm()) for name in mine.weights)
+        assert size <= 1e-4 * sum(float(tensor.norm()) for tensor in other.weights.values())
+    adapter = load_file(out / ADAPTER)
+    kept = load_snapshot(ours[0]).weights
+    assert {name.replace(".default", "") for name in kept} == set(adapter)
+    assert all((kept[name] == adapter[name.replace(".default", "")]).all() for name in kept)
+
+
+def test_what_stops_one_process_stops_all(train):
+    train("stopped", processes=1, stop={"signal": signal.SIGTERM, "step": 2}, expect=1)
+    _, said = train("stopped", processes=2, expect=2)  # without --resume
+    assert all("an unfinished training stands in" in text for text in said)
+    _, said = train("stopped", "--resume", "train.lr=0.5", processes=2, expect=2)
+    assert all("train.lr: 0.001 then, 0.5 now" in text for text in said)

@@ -133,10 +133,13 @@ def build_stage(recipe: Recipe, out: Path) -> Manifest:
 
 def train_stage(recipe: Recipe, out: Path, *, resume: bool) -> dict[str, Any]:
     """Leave `out/train`."""
+    from komt.train.processes import is_main
     from komt.train.run import train
 
     before = _read(out / "train" / "train.json")
     summary = train(recipe, out / "data", out / "train", resume=resume)
+    if not is_main():
+        return summary
     if before != _read(out / "train" / "train.json") and (out / "report").is_dir():
         shutil.rmtree(out / "report.previous", ignore_errors=True)
         (out / "report").rename(out / "report.previous")  # its scores are of another model

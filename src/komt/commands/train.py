@@ -1,6 +1,7 @@
 """The training stage alone: data that `build` made (or makes now), an adapter or a model out.
 
-Checkpoints are kept while it runs; --resume goes on from the newest valid one.
+Checkpoints are kept while it runs; --resume goes on from the newest valid one. Several processes:
+accelerate launch … -m komt train RECIPE, or torchrun --nproc-per-node N -m komt train RECIPE.
 
 Example:
   komt train korquad train.lr=3e-4 --out runs/korquad
@@ -12,6 +13,7 @@ import argparse
 import json
 
 from komt.commands._stages import add_recipe_arguments, build_stage, load_from, train_stage
+from komt.train.processes import by_main, is_main
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Build where needed, then train."""
     recipe, out = load_from(args)
-    build_stage(recipe, out)
+    by_main(lambda: build_stage(recipe, out))
     summary = train_stage(recipe, out, resume=args.resume)
-    if args.json:
+    if args.json and is_main():
         print(json.dumps(summary, ensure_ascii=False))
     return 0
