@@ -120,6 +120,8 @@ def child(job, rank, world, port, pipes):
         from komt.cli import main
 
         return main(job["argv"])
+    except SystemExit as error:
+        return int(error.code or 0)
     except BaseException:
         import traceback
 

@@ -18,6 +18,8 @@ class Sharding(Accelerator):
         divided = dict(model.named_parameters())
         for group in optimizer.param_groups:
             group["params"] = [divided[names[id(parameter)]] for parameter in group["params"]]
+        held = sum(parameter.to_local().numel() for parameter in divided.values())
+        assert held < 0.6 * sum(parameter.numel() for parameter in divided.values())
         return model, optimizer
 
     @contextlib.contextmanager
