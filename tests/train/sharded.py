@@ -1,9 +1,17 @@
 """`komt train` with torch's own fully_shard in place of DDP: on CPUs Accelerate has no FSDP2."""
 
 import contextlib
+import os
+from pathlib import Path
 
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType, FullyShardedDataParallelPlugin
+from accelerate.commands.config.config_args import load_config_from_file
 from torch.distributed.fsdp import fully_shard
+
+import komt.train
+from komt import cli
+from komt.train import run
+from komt.train.snapshot import is_divided
 
 
 class Sharding(Accelerator):
@@ -34,9 +42,39 @@ class Sharding(Accelerator):
 
 def main(*words):
     """The command line, in processes that divide their weights."""
-    from komt.cli import main as komt
-    from komt.train import run
+    run_with(lambda: Sharding(cpu=True), words)
 
-    run.make_accelerator = lambda: Sharding(cpu=True)
-    if status := komt(list(words)):
+
+def run_with(make, words):
+    """The command line over another accelerator."""
+    run.make_accelerator = make
+    if status := cli.main(list(words)):
         raise SystemExit(status)
+
+
+class Accelerated(Accelerator):
+    """Accelerate's own FSDP2, by the shipped settings; it is told so, since on CPUs it silently runs DDP."""
+
+    def __init__(self):
+        super().__init__(cpu=True)
+        for name, value in shipped().items():
+            os.environ[name.upper()] = str(value)
+        self.state.fsdp_plugin = FullyShardedDataParallelPlugin()
+        self.state._shared_state["distributed_type"] = self.state.distributed_type = DistributedType.FSDP
+
+    def prepare(self, model, optimizer):
+        """As it is, and divided."""
+        model, optimizer = super().prepare(model, optimizer)
+        assert is_divided(model)
+        return model, optimizer
+
+
+def shipped():
+    """The `fsdp_config` that komt ships, as `accelerate launch` puts it into the environment."""
+    path = Path(komt.train.__file__).parent / "accelerate" / "fsdp2.yaml"
+    return load_config_from_file(str(path)).fsdp_config
+
+
+def accelerated(*words):
+    """The command line over Accelerate's own FSDP2."""
+    run_with(Accelerated, words)

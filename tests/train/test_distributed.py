@@ -9,7 +9,12 @@ from safetensors.torch import load_file
 
 from komt.train.checkpoint import checkpoints, load_snapshot
 
-SHARDED = "sharded:main"
+SHARDED, ACCELERATED = "sharded:main", "sharded:accelerated"
+
+
+every_way = pytest.mark.parametrize(
+    "call", [None, SHARDED, ACCELERATED], ids=["ddp", "fully_shard", "accelerate_fsdp2"]
+)
 
 
 @pytest.fixture(scope="module")
@@ -53,19 +58,19 @@ def same_training(out, one):
     assert difference(out, one) <= 1e-5
 
 
-@pytest.mark.parametrize("call", [None, SHARDED], ids=["ddp", "fully_shard"])
+@every_way
 def test_two_processes_train_the_adapter_of_one(train, one, call):
-    out, said = train(f"two{bool(call)}", processes=2, call=call)
+    out, said = train(f"two{call}", processes=2, call=call)
     assert losses_of(one)[-1] < losses_of(one)[0]
     same_training(out, one)
     assert "8 steps" in said[0]
     assert "trained on" not in said[1]  # the first one speaks
 
 
-@pytest.mark.parametrize("call", [None, SHARDED], ids=["ddp", "fully_shard"])
+@every_way
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
 def test_another_number_of_processes_goes_on(train, one, call, before, after):
-    name = f"{before}to{after}{bool(call)}"
+    name = f"{before}to{after}{call}"
     stop = {"signal": signal.SIGTERM, "step": 4}
     calls = [call if processes == 2 else None for processes in (before, after)]
     out, said = train(name, processes=before, stop=stop, call=calls[0], expect=1)
@@ -76,10 +81,10 @@ def test_another_number_of_processes_goes_on(train, one, call, before, after):
     same_training(out, one)
 
 
-@pytest.mark.parametrize("call", [None, SHARDED], ids=["ddp", "fully_shard"])
+@every_way
 def test_the_checkpoints_of_two_processes_are_those_of_one(train, one, call):
     """Also the size of the gradients: the first moment after the first steps is a tenth of them and more."""
-    out, _ = train(f"kept{bool(call)}", "train.keep=100", processes=2, call=call)
+    out, _ = train(f"kept{call}", "train.keep=100", processes=2, call=call)
     ours, theirs = checkpoints(out / "train" / "checkpoints"), checkpoints(one / "train" / "checkpoints")
     assert [path.name for path in ours] == [path.name for path in theirs]
     for mine, other in zip(map(load_snapshot, ours), map(load_snapshot, theirs), strict=True):
