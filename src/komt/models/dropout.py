@@ -22,7 +22,7 @@ class CpuDropout(torch.nn.Module):
         """x with a share p of its elements nought and the others scaled by 1 / (1 - p), in training."""
         if not self.training or not self.p:
             return x
-        draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)
+        draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device).random_(-(1 << 63), None)
         dropped = round(self.p * _STEPS)
         keep = draws.view(torch.int16)[: x.numel()] >= dropped - _STEPS // 2
         return x * keep.view(x.shape).to(x.dtype).mul_(_STEPS / (_STEPS - dropped))

@@ -60,7 +60,7 @@ def _pad_token(tokenizer: Any) -> str:
 def load_model(
     place: Place, bits: Literal[4, 8, 16, 32] = 16, *, adapter: bool = True, trainable: bool = False
 ) -> Any:
-    """The model in eval mode, on the GPU of this process if there is one.
+    """The model in eval mode, on the GPU of this process if there is one; under FSDP on the CPU.
 
     Args:
         place: from `resolve`.
@@ -170,6 +170,8 @@ def _with_adapter(model: Any, place: Place, trainable: bool) -> Any:
 def _device() -> str:
     import torch
 
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
+        return "cpu"  # a base that is to be divided need not fit on one GPU
     return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
 
 
