@@ -38,6 +38,7 @@ __all__ = [
     "ModelPart",
     "PackPart",
     "Part",
+    "PreferencePart",
     "QualityPart",
     "Rate",
     "Recipe",
@@ -79,10 +80,24 @@ class LoraPart(Part):
     targets: str | tuple[str, ...] = "all-linear"
 
 
+class PreferencePart(Part):
+    """Of the objectives dpo and ipo: see `komt.train.preference`."""
+
+    beta: Annotated[float, Field(gt=0)] = 0.1
+    sft: Annotated[float, Field(ge=0)] = 0.0
+    length_normalised: bool = False
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+
+
 class TrainPart(Part):
-    """One epoch's settings; `step_tokens` counts the tokens of one optimiser step's examples, unshared."""
+    """One epoch's settings; `step_tokens` counts the tokens of one optimiser step's examples, unshared.
+
+    Of preference pairs (dpo and ipo) `step_examples` counts pairs, and `step_tokens` their prompts once.
+    """
 
     method: Literal["lora", "full"] = "lora"
+    objective: Literal["sft", "dpo", "ipo"] = "sft"
+    preference: PreferencePart = PreferencePart()
     lora: LoraPart = LoraPart()
     epochs: Annotated[float, Field(gt=0)] = 1.0
     lr: Annotated[float, Field(gt=0, lt=1)] = 5.0e-4

@@ -56,11 +56,12 @@ class MixturePart(Part):
 
 
 class FilePart(Part):
-    """Own data, inline: a table whose columns fill the two templates."""
+    """Own data, inline: a table whose columns fill the templates; with `rejected` its rows are pairs."""
 
     path: Words
     prompt: Words
     answer: Words
+    rejected: str = ""
     name: str = ""
     format: Literal["", "csv", "tsv", "json", "jsonl"] = ""
     encoding: str = ""

@@ -142,12 +142,13 @@ def _fitted(table: pa.Table, changed: Mapping[int, Example], fit: Fit | None) ->
 
 
 def _sizes(table: pa.Table) -> tuple[Ints, Ints]:
-    """Bytes of the messages of each row together, and the number of its messages."""
+    """Bytes of the messages and the rejected answer of each row together, and the number of its messages."""
     ends, messages = _messages(table)
     total = np.zeros(len(messages) + 1, np.int64)
     np.cumsum(pc.binary_length(messages.field("content")).to_numpy(zero_copy_only=False), out=total[1:])
     starts = np.concatenate([[0], ends[:-1]])
-    return total[ends] - total[starts], ends - starts
+    rejected = pc.binary_length(table["rejected"]).to_numpy().astype(np.int64)
+    return total[ends] - total[starts] + rejected, ends - starts
 
 
 def _kept(table: pa.Table, fitted: _Fitted) -> pa.Table:

@@ -116,6 +116,9 @@ def _render(work: Work, rows: Sequence[Row | Rejected]) -> _Made:
                 made.rejects.append(_reject(work, "filter", checked.reason, str(row["id"]), row))
                 continue
             example = _mended(example, checked)
+            if example.rejected and example.rejected == example.chosen:
+                made.rejects.append(_reject(work, "filter", "identical_answers", str(row["id"]), row))
+                continue
         made.examples.append(example)
         made.inputs.append(asked)
     return made
@@ -135,9 +138,14 @@ def _check(example: Example, asked: str, quality: QualityPart) -> Checked:
         bool(example.choices),
         quality,
         asked=asked,
-        others=example.references,
+        others=_others(example),
         places=places,
     )
+
+
+def _others(example: Example) -> tuple[str, ...]:
+    """Texts that are mended, not judged: further references, and the answer that was rejected."""
+    return (*example.references, example.rejected) if example.rejected else example.references
 
 
 def _mended(example: Example, checked: Checked) -> Example:
@@ -153,7 +161,11 @@ def _mended(example: Example, checked: Checked) -> Example:
         evidence, places = replace(evidence, start=start, end=end), places[2:]
     if "passage" in metadata:
         metadata["passage"] = [metadata["passage"][0], places[0][1], places[1][1]]
-    references = tuple(dict.fromkeys(checked.others))
+    others = checked.others
+    if example.rejected:
+        others, rejected = others[:-1], others[-1]
+        example = replace(example, chosen=messages[-1].content, rejected=rejected)
+    references = tuple(dict.fromkeys(others))
     return replace(example, messages=messages, references=references, evidence=evidence, metadata=metadata)
 
 
@@ -225,10 +237,11 @@ def scope_of(example: Example) -> str:
 
 
 def _answer(example: Example) -> str:
-    """The answer as it is compared: the label, not the number or letter that stands for it."""
+    """The answer as it is compared: the label, not what stands for it; both of a pair."""
     if example.answer_index is not None:
         return example.choices[example.answer_index]
-    return normal_form(example.messages[-1].content)
+    answer = normal_form(example.messages[-1].content)
+    return f"{answer}\x1f{normal_form(example.rejected)}" if example.rejected else answer
 
 
 def examples_of(task: Task, split: str, seed: int, *, resplit: bool = False) -> list[Example]:

@@ -18,6 +18,7 @@ from komt.models.load import load_tokenizer
 from komt.models.resolve import resolve
 from komt.models.template import end_text
 from komt.pack.encode import encode, encode_answers, prompt_ids, split_turn
+from komt.pack.pairs import answered
 
 Fit = Callable[[Example], tuple[Example | None, str]]
 Ints = npt.NDArray[np.int64]
@@ -45,7 +46,7 @@ class BatchFit:
         tokenizer = tokenizer_named(self.model, self.remote_code)
         fit = make_fit(tokenizer, self.limit, self.over_long)
         longest = dict.fromkeys((example.id for example in examples), 0)
-        for sequence in encode(tokenizer, examples):
+        for sequence in encode(tokenizer, answered(examples)):
             longest[sequence.example] = max(longest[sequence.example], len(sequence))
         return [(example, "") if longest[example.id] <= self.limit else fit(example) for example in examples]
 
@@ -126,7 +127,7 @@ def make_fit(
 
 def _tokens(tokenizer: Any, example: Example, reserve: int) -> int:
     """Length of the example's longest sequence, or of its prompt and the reserve if that is more."""
-    longest = max((len(sequence) for sequence in encode(tokenizer, [example])), default=0)
+    longest = max((len(sequence) for sequence in encode(tokenizer, answered([example]))), default=0)
     return max(longest, len(prompt_ids(tokenizer, example.prompt)) + reserve if reserve else 0)
 
 

@@ -18,6 +18,7 @@ from komt.tasks.task import TASKS, Task, Template, read_task_file
 _OVER_CHOICES = {"accuracy", "macro_f1"}
 _MOST_LABELS = 200
 _TASK_KEYS = ("templates", "like")
+_TEXTS = ("prompt", "answer", "rejected")
 
 
 def add_folder_beside(recipe: Path | str) -> None:
@@ -43,7 +44,7 @@ def _read_own(path: Path) -> Task:
     task = read_task_file(path)
     texts = {f"derive {name}": text for name, text in task.derive.items()}
     for template in task.templates:
-        texts |= {f"template {template.id}, {key}": getattr(template, key) for key in ("prompt", "answer")}
+        texts |= {f"template {template.id}, {key}": getattr(template, key) for key in _TEXTS}
     for place, text in texts.items():
         try:
             fields_of(text)
@@ -104,7 +105,9 @@ def _own_task(part: FilePart) -> Task:
         files=(SourceFile(path=str(path), split="train"),),
         hold_out=part.evaluate,
     )
-    template = Template(id="own", kind="plain", prompt=part.prompt, answer=part.answer)
+    template = Template(
+        id="own", kind="plain", prompt=part.prompt, answer=part.answer, rejected=part.rejected
+    )
     _check_prompt(part, path, template)
     label, choices = _choices(part, path, template)
     return Task(

@@ -23,7 +23,8 @@ _MARKS = ("123456789", "ABCDEFGHI", "가나다라마바사아자")
 class UnusableRow(DataError):
     """A row that no example can be made of.
 
-    `reason` is empty_prompt, empty_answer, unknown_label, skipped_label or no_template.
+    `reason` is empty_prompt, empty_answer, unknown_label, skipped_label, no_template, and of preference pairs
+    empty_rejected or identical_answers.
     """
 
     def __init__(self, reason: str, what: str, where: str = "") -> None:
@@ -70,6 +71,7 @@ def render(
     prompt = fill(template.prompt, values, f"{where}, prompt").strip()
     answer = fill(template.answer, values, f"{where}, answer").strip()
     _check_filled(task, template, row, prompt, answer, where)
+    rejected = _rejected(template, values, answer, where)
     source = source or task.rows_from
     return Example(
         id=f"{task.name}:{row['id']}",
@@ -87,8 +89,22 @@ def render(
         choices=tuple(choices),
         answer_index=choices.index(right) if choices else None,
         evidence=_evidence(task, row, prompt),
+        chosen=answer if rejected else "",
+        rejected=rejected,
         metadata=_metadata(task, source, row, prompt, marks, choices),
     )
+
+
+def _rejected(template: Template, values: Row, answer: str, where: str) -> str:
+    """The worse answer of a preference pair, or ""."""
+    if not template.rejected:
+        return ""
+    rejected = fill(template.rejected, values, f"{where}, rejected").strip()
+    if not rejected:
+        raise UnusableRow("empty_rejected", "the rejected answer is empty", where)
+    if rejected == answer:
+        raise UnusableRow("identical_answers", "the chosen and the rejected answer are the same", where)
+    return rejected
 
 
 def _references(task: Task, row: Row, answer: str) -> tuple[str, ...]:

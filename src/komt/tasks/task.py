@@ -23,6 +23,7 @@ class Template(Part):
     """One phrasing: sandboxed Jinja for the prompt and for the answer.
 
     Attributes:
+        rejected: the worse answer of a preference pair, whose better one is `answer`; "" where there is none.
         weight: its share among the phrasings that fit a row.
         when: it fits only rows where this field is not empty, or where each of these fields has one of these
             values.
@@ -32,6 +33,7 @@ class Template(Part):
     kind: Kind
     prompt: Words
     answer: Words
+    rejected: str = ""
     weight: Annotated[float, Field(gt=0)] = 1.0
     when: str | dict[str, tuple[str, ...]] = ""
 
@@ -45,7 +47,7 @@ class Template(Part):
         }
         return {field: tuple(map(str, items)) for field, items in lists.items()}
 
-    @field_validator("prompt", "answer", mode="after")
+    @field_validator("prompt", "answer", "rejected", mode="after")
     @classmethod
     def _nfc_and_trimmed(cls, text: str) -> str:
         # A prompt that ends in white space would be trimmed by the chat template, and ids would differ.

@@ -52,8 +52,16 @@ class TrainLog:
         if self._progress:
             self._progress.stop()
 
-    def step(self, step: int, loss: float, lr: float, task_loss: dict[str, float], examples_s: float) -> None:
-        """Record one optimiser step; loss in nats per target, weighted."""
+    def step(
+        self,
+        step: int,
+        loss: float,
+        lr: float,
+        task_loss: dict[str, float],
+        examples_s: float,
+        measures: dict[str, float] | None = None,
+    ) -> None:
+        """Record one optimiser step; loss in nats per target, weighted; `measures` are further columns."""
         line = {
             "step": step,
             "time": round(time.time(), 3),
@@ -61,6 +69,7 @@ class TrainLog:
             "lr": lr,
             "task_loss": task_loss,
             "examples_s": round(examples_s, 3),
+            **(measures or {}),
         }
         self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
         self._file.flush()

@@ -8,7 +8,7 @@ import signal
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,9 +25,36 @@ from komt.pack.plan import Step
 from komt.recipe import Recipe
 from komt.train.accelerator import make_accelerator
 
+# (task or measure, its name) -> sum of values times weights, and of weights.
+Sums = dict[tuple[str, str], list[float]]
+
 
 class Interrupted(KomtError):
     """Ctrl-C or SIGTERM: the step was finished and saved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What an objective makes of a bin: the step's loss is the sum of losses times weights over its weight.
+
+    Attributes:
+        losses, weights: (K,); sequence: which of the bin's sequences each belongs to, (K,).
+        measures: further values, (K,) each, logged as their weighted means.
+    """
+
+    losses: Tensor
+    weights: Tensor
+    sequence: Tensor
+    measures: dict[str, Tensor] = field(default_factory=dict)
+
+
+# Of a model, a packed bin, the places of its sequences among all, and the step.
+Objective = Callable[[Any, Batch, Sequence[int], Step], Terms]
+
+
+def supervised(model: Any, batch: Batch, members: Sequence[int], step: Step) -> Terms:
+    """Cross-entropy of the supervised tokens: a term per target."""
+    return Terms(target_losses(model, batch), batch.weights, batch.sequence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +66,7 @@ class StepResult:
         loss: nats per target, weighted; task_loss: the same by task.
         lr: learning rate used; seconds: wall-clock time; examples: sequences in the step.
         evaluation: loss on evaluation data, where measured after this step; the best checkpoint goes by it.
+        measures: what else the objective tells, by name.
     """
 
     step: int
@@ -48,6 +76,7 @@ class StepResult:
     seconds: float
     examples: int
     evaluation: float | None = None
+    measures: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -57,6 +86,7 @@ class Loop:
     Attributes:
         model, optimizer: prepared by the accelerator; scheduler: one tick a step.
         way: "shared", "packed" or "single", as the probe found (and the recipe wants).
+        objective: what is minimised; together: neighbours in a bin that it needs in one forward pass.
     """
 
     recipe: Recipe
@@ -67,6 +97,8 @@ class Loop:
     scheduler: Any
     accelerator: Any
     way: str
+    objective: Objective = supervised
+    together: int = 1
     _stop: bool = field(default=False)
 
     def run(self, start: int, on_step: Callable[[StepResult, bool], None]) -> None:
@@ -108,33 +140,36 @@ class Loop:
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         mine = list(range(rank, len(bins), world))
         rounds = -(-len(bins) // world)
-        sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        sums: Sums = defaultdict(lambda: [0.0, 0.0])
         for turn in range(rounds):
             # A rank with no bin left runs the first one at weight nought: all ranks must meet in backward.
             index, live = (mine[turn], 1.0) if turn < len(mine) else (0, 0.0)
             _seed(self.recipe.seed, number, index)
             batch = pack_sequences([self.sequences[i] for i in bins[index]], share=self.way == "shared")
             with self._last_syncs(turn == rounds - 1):
-                losses = self._backward(batch, live * world / step.weight)
+                terms = self._backward(batch, bins[index], step, live * world / step.weight)
             if live:
-                self._count(sums, losses, batch, bins[index])
-        loss, by_task = self._gather(sums, step.weight)
+                self._count(sums, terms, bins[index])
+        loss, by_task, measures = self._gather(sums, step.weight)
         lr = self.scheduler.get_last_lr()[0]
         self._update(loss, number)
-        return StepResult(number + 1, loss, by_task, lr, time.perf_counter() - began, len(step.sequences))
+        seconds, examples = time.perf_counter() - began, len(step.sequences) // self.together
+        return StepResult(number + 1, loss, by_task, lr, seconds, examples, measures)
 
     def _forwards(self, members: tuple[int, ...]) -> list[tuple[int, ...]]:
-        return [(i,) for i in members] if self.way == "single" else [members]
+        if self.way != "single":
+            return [members]
+        return [members[i : i + self.together] for i in range(0, len(members), self.together)]
 
-    def _backward(self, batch: Batch, scale: float) -> Tensor:
+    def _backward(self, batch: Batch, members: Sequence[int], step: Step, scale: float) -> Terms:
         batch = batch.to(self.accelerator.device)
-        with self._autocast():
-            losses = target_losses(self.model, batch)
-            self.accelerator.backward((losses * batch.weights).sum() * scale)
-        return losses.detach()
+        with self.computing():
+            terms = self.objective(self.model, batch, members, step)
+            self.accelerator.backward((terms.losses * terms.weights).sum() * scale)
+        return replace(terms, losses=terms.losses.detach())
 
     @contextlib.contextmanager
-    def _autocast(self) -> Iterator[None]:
+    def computing(self) -> Iterator[None]:
         """Compute in bf16 unless the recipe says 32 bits; trained weights themselves are fp32."""
         if self.recipe.model.bits == 32:
             yield
@@ -154,29 +189,35 @@ class Loop:
         with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
             yield
 
-    def _count(
-        self, sums: dict[str, list[float]], losses: Tensor, batch: Batch, members: tuple[int, ...]
-    ) -> None:
-        weighted = np.bincount(
-            batch.sequence.numpy(), (losses.cpu() * batch.weights).double().numpy(), len(members)
-        )
-        weights = np.bincount(batch.sequence.numpy(), batch.weights.double().numpy(), len(members))
-        for index, member in enumerate(members):
-            total = sums[self.sequences[member].task]
-            total[0] += float(weighted[index])
-            total[1] += float(weights[index])
+    def _count(self, sums: Sums, terms: Terms, members: tuple[int, ...]) -> None:
+        """Add a bin's losses, by task, and its measures to the sums, each with its weight."""
+        sequence, weights = terms.sequence.cpu().numpy(), terms.weights.cpu()
+        shares = np.bincount(sequence, weights.double().numpy(), len(members))
+        losses = (terms.losses.cpu() * weights).double().numpy()
+        for index, loss in enumerate(np.bincount(sequence, losses, len(members))):
+            if shares[index]:
+                total = sums["task", self.sequences[members[index]].task]
+                total[0] += float(loss)
+                total[1] += float(shares[index])
+        for name, values in terms.measures.items():
+            total = sums["measure", name]
+            total[0] += float((values.cpu().double() * weights).sum())
+            total[1] += float(weights.double().sum())
 
-    def _gather(self, sums: dict[str, list[float]], weight: float) -> tuple[float, dict[str, float]]:
+    def _gather(self, sums: Sums, weight: float) -> tuple[float, dict[str, float], dict[str, float]]:
         if self.accelerator.num_processes > 1:
             from accelerate.utils import gather_object
 
-            merged: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-            for task, (loss, share) in gather_object(list(sums.items())):
-                merged[task][0] += loss
-                merged[task][1] += share
+            merged: Sums = defaultdict(lambda: [0.0, 0.0])
+            for key, (value, share) in gather_object(list(sums.items())):
+                merged[key][0] += value
+                merged[key][1] += share
             sums = merged
-        by_task = {task: loss / share for task, (loss, share) in sorted(sums.items())}
-        return sum(loss for loss, _ in sums.values()) / weight, by_task
+        means = {key: value / share for key, (value, share) in sorted(sums.items())}
+        by_task = {name: mean for (kind, name), mean in means.items() if kind == "task"}
+        measures = {name: mean for (kind, name), mean in means.items() if kind == "measure"}
+        loss = sum(value for (kind, _), (value, _) in sums.items() if kind == "task")
+        return loss / weight, by_task, measures
 
     def _update(self, loss: float, number: int) -> None:
         clipped = self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.clip)

@@ -21,6 +21,7 @@ from komt.mix import read_examples
 from komt.models.load import attach_lora, load_model, load_tokenizer, save_adapter, save_full
 from komt.models.resolve import resolve
 from komt.pack.encode import TokenSequence, encode
+from komt.pack.pairs import plan_pairs
 from komt.pack.plan import Step, plan_steps
 from komt.pack.probe import Parity, probe
 from komt.recipe import Recipe
@@ -37,6 +38,7 @@ from komt.train.checkpoint import (
 from komt.train.log import TrainLog
 from komt.train.loop import Interrupted, Loop, StepResult, make_loop
 from komt.train.numerics import changed, numerics, reuse_threads
+from komt.train.pairs import prefer, read_pairs, write_held_out
 from komt.train.processes import by_main, is_main
 from komt.train.snapshot import is_divided, restore, take_snapshot, trainable
 
@@ -65,23 +67,30 @@ def train(
     """
     _check_present(data / "train.parquet")
     place = resolve(recipe.model.name, remote_code=recipe.model.remote_code)
-    key = stage_key(recipe, data, place.base_revision)
+    key = stage_key(recipe, data, place.revision)
     if by_main(lambda: finished(out, key) or _make_room(out, resume)):
         return dict(json.loads((out / "train.json").read_text(encoding="utf-8")))
     accelerator = make_accelerator()
     tokenizer = load_tokenizer(place)
-    sequences = encode(tokenizer, read_examples(data / "train.parquet"))
+    pairs = read_pairs(tokenizer, data) if recipe.train.objective != "sft" else None
+    sequences = pairs.sequences if pairs else encode(tokenizer, read_examples(data / "train.parquet"))
     _check_sequences(sequences, recipe)
     model = _trainable_model(recipe, place)
     parity = probe(model)
     way = parity.way if recipe.pack.share or parity.way == "single" else "packed"
     pack = recipe.pack.model_copy(update={"share": way == "shared"})
-    steps = plan_steps(sequences, pack, recipe.train, recipe.seed, fill_tokens(accelerator.device))
+    fill = fill_tokens(accelerator.device)
+    plan = pack, recipe.train, recipe.seed, fill
+    steps = plan_pairs(pairs.train, *plan) if pairs else plan_steps(sequences, *plan)
     loop = make_loop(recipe, sequences, steps, model, way, accelerator)
+    reference = prefer(loop, pairs, out, place.revision, fill) if pairs else None
     if is_main():
         print(_opening(sequences, steps, parity, way), file=sys.stderr)
     start, seconds = _run(loop, out, _settings(recipe, key, steps), resume=resume, quiet=quiet)
-    summary = _summary(key, sequences, steps, parity, way, start, seconds)
+    summary = _summary(key, sequences, steps, parity, way, start, seconds, loop.together)
+    if pairs and reference is not None:
+        write_held_out(loop, pairs, reference, out, fill)
+        summary |= {"pairs": len(pairs.train), "held_out_pairs": len(pairs.held_out)}
     _save_result(loop, tokenizer, place, out, summary)
     return summary
 
@@ -110,8 +119,17 @@ def fill_tokens(device: torch.device) -> int:
 def stage_key(recipe: Recipe, data: Path, model_revision: str) -> str:
     """Hash of all that decides the trained weights: recipe, data, model."""
     parts = recipe.model_dump(mode="json", include={"seed", "model", "pack", "train"})
-    parts["train"] = {k: v for k, v in parts["train"].items() if k not in {"save_steps", "keep"}}
-    return hash_of([VERSION, parts, model_revision, sha256(data / "train.parquet")])
+    parts["train"] = {k: v for k, v in parts["train"].items() if k not in _left_out(recipe)}
+    files = [sha256(data / "train.parquet")]
+    if recipe.train.objective != "sft" and (data / "evaluate.parquet").is_file():
+        files.append(sha256(data / "evaluate.parquet"))  # its pairs are scored by the training
+    return hash_of([VERSION, parts, model_revision, *files])
+
+
+def _left_out(recipe: Recipe) -> set[str]:
+    """Settings of `train` that do not change what is trained."""
+    unused = {"objective", "preference"} if recipe.train.objective == "sft" else set()
+    return {"save_steps", "keep", *unused}
 
 
 def finished(out: Path, key: str) -> bool:
@@ -166,11 +184,16 @@ def _trainable_model(recipe: Recipe, place: Any) -> Any:
             f"a base in {recipe.model.bits} bits cannot be fine-tuned in full",
             cure="model.bits=16 (or 32), or train.method=lora",
         )
+    if full and place.adapter:
+        raise UsageError(
+            f"{recipe.model.name} is an adapter, and cannot be fine-tuned in full",
+            cure="komt export MODEL --format merged, and train that; or train.method=lora",
+        )
     torch.manual_seed(recipe.seed)
     model = load_model(place, 32 if full else recipe.model.bits, trainable=True)
     if full:
         model.requires_grad_(True)
-    else:
+    elif not place.adapter:  # training goes on with an adapter as it is, whatever train.lora says
         model = attach_lora(model, recipe.train.lora, recipe.seed)
     if recipe.train.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -182,8 +205,8 @@ def _settings(recipe: Recipe, key: str, steps: list[Step]) -> dict[str, Any]:
     """What a checkpoint must agree on with the run that resumes it."""
     parts = recipe.model_dump(mode="json", include={"model", "pack", "train"})
     flat = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
-    for name in ("train.save_steps", "train.keep"):
-        flat.pop(name)
+    for name in _left_out(recipe):
+        flat.pop(f"train.{name}")
     # Bins may differ (a GPU takes larger ones): which examples a step holds, at which weight, may not.
     plan = hash_of([[sorted(step.sequences), step.weight] for step in steps])
     return {"seed": recipe.seed, **flat, "steps": len(steps), "plan": plan, INPUTS: key}
@@ -205,7 +228,7 @@ def _run(loop: Loop, out: Path, settings: dict[str, Any], *, resume: bool, quiet
         def on_step(result: StepResult, last: bool) -> None:
             if log:
                 speed = result.examples / result.seconds
-                log.step(result.step, result.loss, result.lr, result.task_loss, speed)
+                log.step(result.step, result.loss, result.lr, result.task_loss, speed, result.measures)
             in_turn = result.step % train.save_steps == 0 or result.step == len(loop.steps)
             if not (last or in_turn):
                 return
@@ -273,13 +296,14 @@ def _summary(
     way: str,
     start: int,
     seconds: float,
+    together: int = 1,
 ) -> dict[str, Any]:
-    since = sum(len(step.sequences) for step in steps[start:])
+    since = sum(len(step.sequences) for step in steps[start:]) // together
     return {
         "key": key,
         "version": __version__,
         "sequences": len(sequences),
-        "trained": sum(len(step.sequences) for step in steps),
+        "trained": sum(len(step.sequences) for step in steps) // together,
         "resumed_after": start,
         "steps": len(steps),
         "flat_tokens": sum(step.flat_tokens for step in steps),
