@@ -1,4 +1,4 @@
-"""Preference pairs in a training: read from the data, put into the loop, the held-out ones scored after it."""
+"""Preference pairs in a training: read from the data, put into the loop, the held-out ones scored after."""
 
 from __future__ import annotations
 
