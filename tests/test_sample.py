@@ -43,6 +43,9 @@ def rows(kind, split):
     return [json.loads(line) for line in text.split("\n") if line]
 
 
+PAIR = ("prompt", "chosen", "rejected")
+
+
 def all_rows(kind):
     return [*rows(kind, "train"), *rows(kind, "test")]
 
@@ -60,9 +63,10 @@ def last_words(text):
 
 
 def test_every_file_is_nfc_without_stray_spaces():
-    everything = [passages(split) for split in SPLITS] + [rows(kind, s) for kind in ROWS for s in SPLITS]
+    kinds = [*ROWS, "preference"]
+    everything = [passages(split) for split in SPLITS] + [rows(kind, s) for kind in kinds for s in SPLITS]
     names = [f"passages.{split}.json" for split in SPLITS]
-    names += [f"{kind}.{split}.jsonl" for kind in ROWS for split in SPLITS]
+    names += [f"{kind}.{split}.jsonl" for kind in kinds for split in SPLITS]
     for name in names:
         text = read_text(SAMPLE / name)
         assert unicodedata.is_normalized("NFC", text), name
@@ -200,3 +204,36 @@ def test_the_order_puts_the_shuffled_sentences_right():
     # Each place comes first about equally often: a constant answer is seldom right.
     firsts = Counter(row["order"][0] for row in everything)
     assert max(firsts.values()) <= len(everything) / 2
+
+
+def test_preference_pairs_are_a_hundred_and_twenty_and_none_twice():
+    train, test = rows("preference", "train"), rows("preference", "test")
+    assert (len(train), len(test)) == (100, 20)
+    assert [row["id"] for row in [*train, *test]] == [f"preference-{n:03}" for n in range(1, 121)]
+    for name in PAIR:
+        texts = [normalise_answer(row[name]) for row in [*train, *test]]
+        assert len(set(texts)) == len(texts) or name == "rejected"
+    faults = Counter(row["fault"] for row in train)
+    assert set(faults) == {row["fault"] for row in test}
+    assert min(faults.values()) >= 12
+
+
+def test_the_chosen_answer_of_a_pair_is_whole_polite_korean_and_the_rejected_one_has_its_fault():
+    for row in all_rows("preference"):
+        chosen, rejected = row["chosen"], row["rejected"]
+        assert chosen != rejected
+        assert hangul_share(chosen) == 1
+        assert chosen.endswith((".", "요?"))
+        if row["fault"] == "foreign":
+            assert hangul_share(rejected) < 0.95, row
+        elif row["fault"] == "short":
+            assert len(rejected) <= 6 < len(chosen) / 5, row
+        elif row["fault"] == "repetition":
+            assert len(set(rejected.split())) < 0.8 * len(rejected.split()), row
+        elif row["fault"] == "register":
+            assert not all(end.endswith(("요", "니다", "십시오")) for end in last_words(rejected)), row
+
+
+def test_short_answers_are_not_always_the_rejected_ones():
+    longer = [len(row["rejected"]) > len(row["chosen"]) for row in all_rows("preference")]
+    assert 0.1 < sum(longer) / len(longer) < 0.5

@@ -108,3 +108,41 @@ def test_a_full_disk_is_named_whatever_library_met_it(recipe, capsys, monkeypatc
     assert run(recipe) == 1
     assert "no space left on the disk" in capsys.readouterr().err
     assert not list((recipe.parent / "run" / "train" / "checkpoints").iterdir())
+
+
+def test_a_run_on_preference_pairs_scores_the_held_out_ones(tmp_path, capsys):
+    rows = [
+        {
+            "prompt": f"{n}번 질문입니다.",
+            "chosen": f"답 {n}번입니다.",
+            "rejected": f"모름 {n}",
+            "chosen_model": "a",
+        }
+        for n in range(24)
+    ]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (tmp_path / "votes.jsonl").write_text(lines, encoding="utf-8")
+    templates = {"prompt": "{{ prompt }}", "answer": "{{ chosen }}", "rejected": "{{ rejected }}"}
+    values = {
+        "name": "votes",
+        "model": {"name": str(tiny_model_folder(tmp_path / "model")), "bits": 32},
+        "data": {
+            "files": [{"path": "votes.jsonl", **templates, "evaluate": 0.25}],
+            "quality": {"duplicates": "exact"},
+        },
+        "pack": {"tokens": 256},
+        "train": {"objective": "dpo", "step_examples": 6, "lora": {"dropout": 0.0}},
+    }
+    path = tmp_path / "votes.yaml"
+    path.write_text(yaml.safe_dump(values, allow_unicode=True), encoding="utf-8")
+    assert run(path) == 0
+    scores = json.loads((tmp_path / "run" / "report" / "scores.json").read_text(encoding="utf-8"))
+    found = {(row["model"], row["metric"]) for row in scores}
+    both = {(model, f"pair_accuracy{end}") for model in ("base", "tuned") for end in ("", "_norm")}
+    assert found == {*both, ("tuned", "reward_accuracy"), ("tuned", "reward_margin")}
+    manifest = json.loads((tmp_path / "run" / "data" / "manifest.json").read_text(encoding="utf-8"))
+    held = manifest["tasks"]["votes"]["evaluation"]["examples"]
+    assert {row["n"] for row in scores} == {held}
+    assert manifest["examples"] + held == 24
+    assert "reward_margin" in capsys.readouterr().out
+    assert main(["report", str(tmp_path / "run")]) == 0

@@ -268,3 +268,36 @@ def test_a_test_set_that_is_divided_does_not_stand_against_itself(
     task = manifest.tasks["mini.label"]
     assert task.evaluation is not None
     assert 100 < task.examples == task.read == 200 - task.evaluation.read
+
+
+def test_pairs_are_counted_and_those_that_are_none_left_out_with_their_reason(tmp_path: Path) -> None:
+    long = "아주 긴 답입니다. " * 60
+    rows = [
+        ("한국의 수도는?", "서울입니다.", "부산입니다."),
+        ("한국의 수도는?", "서울입니다.", "인천입니다."),  # another fault: another pair
+        ("한국의 수도는?", "서울입니다.", "부산입니다."),
+        ("바다는 왜 파란가요?", "푸른빛이 흩어지기 때문입니다.", "푸른빛이 흩어지기 때문입니다. "),
+        ("전화번호는?", "010-1234-5678입니다.", "010-8765-4321입니다."),  # masked they are alike
+        ("산은 왜 높나요?", "땅이 솟았기 때문입니다.", ""),
+        ("강은 어디로 흐르나요?", "바다로 흐릅니다.", long),
+        ("해는 어디서 뜨나요?", "동쪽에서 뜹니다.", "East."),
+    ]
+    path = tmp_path / "votes.jsonl"
+    keys = ("prompt", "chosen", "rejected")
+    lines = [json.dumps(dict(zip(keys, row, strict=True)), ensure_ascii=False) for row in rows]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    templates = {"prompt": "{{ prompt }}", "answer": "{{ chosen }}", "rejected": "{{ rejected }}"}
+    votes = recipe(files=[{"path": str(path), **templates, "evaluate": 0}])
+
+    def fit(examples: Sequence[Example]) -> list[tuple[Example | None, str]]:
+        return [(None, "over_long") if len(one.rejected) > 500 else (one, "") for one in examples]
+
+    manifest = build(votes, tmp_path / "data", fit)
+    assert manifest.tasks["votes"].rejected == {
+        "filter": {"duplicate": 1, "empty_rejected": 1, "identical_answers": 2},
+        "length": {"over_long": 1},
+    }
+    assert balanced(manifest)
+    kept = sorted(read_examples(tmp_path / "data" / "train.parquet"), key=lambda one: one.rejected)
+    assert [one.rejected for one in kept] == ["East.", "부산입니다.", "인천입니다."]
+    assert all(one.chosen == one.messages[-1].content for one in kept)

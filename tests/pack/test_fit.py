@@ -13,7 +13,7 @@ from komt.example import Evidence, Example, Message
 from komt.models.template import ensure_template
 from komt.pack import encode, prompt_ids
 from komt.pack.fit import BatchFit, _bounds, make_fit, most_tokens_per_byte
-from komt.testing import tiny_tokenizer
+from komt.testing import tiny_model_folder, tiny_tokenizer
 
 WORDS = [f"낱말{i}" for i in range(120)]
 PASSAGE = " ".join(WORDS)
@@ -193,3 +193,23 @@ def test_many_at_a_time_are_fitted_as_one_by_one(tokenizer, batch_fit):
     fit = make_fit(tokenizer, 40, "drop")
     assert batch_fit(40)(examples) == [fit(example) for example in examples]
     assert {reason for _, reason in batch_fit(40)(examples)} == {"", "over_long"}
+
+
+def test_a_pair_fits_when_both_answers_do(tokenizer):
+    asked = (Message("user", "무엇인가요?"), Message("assistant", "답입니다.", True))
+    pair = Example(*["x"] * 9, group="g", messages=asked, chosen="답입니다.", rejected="낱말 " * 30)
+    longest = length(tokenizer, replace(pair, messages=(asked[0], Message("assistant", pair.rejected, True))))
+    assert longest > 2 * length(tokenizer, pair)
+    assert make_fit(tokenizer, longest, "shorten")(pair) == (pair, "")
+    assert make_fit(tokenizer, longest - 1, "shorten")(pair) == (None, "over_long")
+    with pytest.raises(DataError, match=f"an example of {longest} tokens"):
+        make_fit(tokenizer, longest - 1, "error")(pair)
+
+
+def test_batch_fit_counts_the_rejected_answer(tmp_path):
+    folder = tiny_model_folder(tmp_path / "model", "llama")
+    asked = (Message("user", "무엇인가요?"), Message("assistant", "답입니다.", True))
+    pair = Example("e", *["x"] * 8, group="g", messages=asked, chosen="답입니다.", rejected="낱말 " * 30)
+    plain = replace(pair, id="f", chosen="", rejected="")
+    fit = BatchFit(str(folder), False, 60, "drop")
+    assert fit([pair, plain]) == [(None, "over_long"), (plain, "")]

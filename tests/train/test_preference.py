@@ -45,9 +45,7 @@ def pairs():
         if number == 1:
             rejected = [*chosen[:2], *rejected]
         name = f"{0 if number > 3 else number}.{number}"
-        made.append(
-            Pair(*(sequence([*prompt, *tail], len(tail), name) for tail in (chosen, rejected)))
-        )
+        made.append(Pair(*(sequence([*prompt, *tail], len(tail), name) for tail in (chosen, rejected))))
     return made
 
 

@@ -157,11 +157,22 @@ def _read(path: Path) -> bytes:
 
 
 def evaluate_stage(recipe: Recipe, out: Path) -> list[dict[str, Any]]:
-    """Score base, base with five examples, and the tuned model; leave `out/report`."""
-    from komt.evaluate import scores_of, write_answers, write_scores
+    """Score base, base with five examples, the tuned model, and held-out pairs; leave `out/report`."""
+    from komt.evaluate import write_scores
+    from komt.evaluate.pairs import pair_scores
     from komt.mix import read_manifest
 
     manifest = read_manifest(out / "data")
+    rows = _task_scores(recipe, out, manifest) if recipe.evaluate.tasks else []
+    if recipe.train.objective != "sft":
+        rows += pair_scores(out / "train" / "pairs.json", manifest)
+    write_scores(out / "report" / "scores.json", rows)
+    return rows
+
+
+def _task_scores(recipe: Recipe, out: Path, manifest: Manifest) -> list[dict[str, Any]]:
+    from komt.evaluate import scores_of, write_answers
+
     comparable = {name: task.source not in manifest.resplit for name, task in manifest.tasks.items()}
     most = recipe.evaluate.limit
     held = {name: task.evaluation.examples for name, task in manifest.tasks.items() if task.evaluation}
@@ -177,7 +188,6 @@ def evaluate_stage(recipe: Recipe, out: Path) -> list[dict[str, Any]]:
     for name in models:
         against = [answers[other] for other in recipe.evaluate.compare] if name == "tuned" else []
         rows += scores_of(answers[name], against=against, comparable=comparable, limits=limits)
-    write_scores(out / "report" / "scores.json", rows)
     return rows
 
 

@@ -34,7 +34,7 @@ def main(args: argparse.Namespace) -> int:
     recipe, out = load_from(args)
     build_stage(recipe, out)
     train_stage(recipe, out, resume=True)
-    if recipe.evaluate.tasks:
+    if recipe.evaluate.tasks or recipe.train.objective != "sft":
         scores = evaluate_stage(recipe, out)
         report(scores, out, as_json=args.json, seconds=time.monotonic() - began)
     return 0

@@ -163,6 +163,9 @@ def _print_examples(examples: list[Any]) -> None:
         for message in example.messages:
             console.print(f"[{message.role}]", style="bold", markup=False)
             console.print(message.content, style="green" if message.supervised else None, markup=False)
+        if example.rejected:
+            console.print("[rejected]", style="bold", markup=False)
+            console.print(example.rejected, style="red", markup=False)
         console.print()
 
 

@@ -20,6 +20,10 @@ METRICS = {
     "perplexity": "혼란도",
     "judge_score": "심사 점수",
     "win_rate": "승률",
+    "pair_accuracy": "선호 쌍 정확도",
+    "pair_accuracy_norm": "선호 쌍 정확도(토큰당)",
+    "reward_accuracy": "보상 정확도",
+    "reward_margin": "보상 차이",
 }
 VERDICTS = {
     "better": ("나아짐", "better"),
