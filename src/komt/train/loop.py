@@ -154,7 +154,7 @@ class Loop:
         lr = self.scheduler.get_last_lr()[0]
         self._update(loss, number)
         seconds, examples = time.perf_counter() - began, len(step.sequences) // self.together
-        return StepResult(number + 1, loss, by_task, lr, seconds, examples, measures)
+        return StepResult(number + 1, loss, by_task, lr, seconds, examples, measures=measures)
 
     def _forwards(self, members: tuple[int, ...]) -> list[tuple[int, ...]]:
         if self.way != "single":

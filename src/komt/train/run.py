@@ -88,6 +88,7 @@ def train(
         print(_opening(sequences, steps, parity, way), file=sys.stderr)
     start, seconds = _run(loop, out, _settings(recipe, key, steps), resume=resume, quiet=quiet)
     summary = _summary(key, sequences, steps, parity, way, start, seconds, loop.together)
+    _take_best(loop, out, summary)
     if pairs and reference is not None:
         write_held_out(loop, pairs, reference, out, fill)
         summary |= {"pairs": len(pairs.train), "held_out_pairs": len(pairs.held_out)}
@@ -95,13 +96,17 @@ def train(
     return summary
 
 
+def _take_best(loop: Loop, out: Path, summary: dict[str, Any]) -> None:
+    """With `keep_best`: give the model the weights of the best checkpoint, and name it in the summary."""
+    if loop.recipe.train.keep_best and (path := by_main(lambda: best(out / "checkpoints"))):
+        restore(load_snapshot(path), loop.accelerator.unwrap_model(loop.model), loop.optimizer)
+        summary["best"] = path.name
+
+
 def _save_result(loop: Loop, tokenizer: Any, place: Any, out: Path, summary: dict[str, Any]) -> None:
     """The adapter or the model, then `train.json`, which says that it is there."""
     accelerator, train = loop.accelerator, loop.recipe.train
     model = accelerator.unwrap_model(loop.model)
-    if train.keep_best and (path := by_main(lambda: best(out / "checkpoints"))):
-        restore(load_snapshot(path), model, loop.optimizer)
-        summary["best"] = path.name
     weights = trainable(model) if is_divided(model) else None  # all processes give their parts
     if accelerator.is_main_process:
         with staged_folder(out / ("adapter" if train.method == "lora" else "model")) as staged:
