@@ -45,7 +45,7 @@ class Preference:
         kind: "dpo" or "ipo".
         settings: beta; `sft`, what the loss of the chosen answers' tokens counts beside;
             `length_normalised`: DPO on ratios per token, as IPO has them; `label_smoothing`: the share of
-            pairs taken to be the wrong way round (Chowdhury et al. 2024, arXiv 2403.00409, eq. 12; DPO only).
+            pairs taken to be the wrong way round (Chowdhury et al. 2024, arXiv 2403.00409; DPO only).
         sequences: of all pairs.
         reference: log-probability of each sequence's answer under the starting policy, (S,).
         alone: each sequence in a forward pass of its own, for models that cannot pack.
