@@ -10,7 +10,9 @@ from accelerate import FullyShardedDataParallelPlugin
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 
+from komt.errors import UsageError
 from komt.models.load import _device
+from komt.train.accelerator import make_accelerator
 
 FOLDER = files("komt.train") / "accelerate"
 GUIDE = Path(__file__).parents[2] / "docs" / "training.md"
@@ -67,3 +69,10 @@ def test_a_base_that_is_to_be_divided_is_loaded_on_the_cpu(monkeypatch):
     assert _device() == "cuda:1"
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     assert _device() == "cpu"
+
+
+def test_under_deepspeed_nothing_is_trained_that_could_not_be_kept(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(UsageError, match="not possible yet") as caught:
+        make_accelerator()
+    assert "fsdp2.yaml" in caught.value.cure
