@@ -237,7 +237,7 @@ def _run(loop: Loop, out: Path, settings: dict[str, Any], *, resume: bool, quiet
             in_turn = result.step % train.save_steps == 0 or result.step == len(loop.steps)
             if not (last or in_turn):
                 return
-            snapshot = take_snapshot(result.step, model, loop.optimizer)
+            snapshot = take_snapshot(result.step, model, loop.optimizer, keep=is_main())
             if log:
                 log.sync()
                 losses = {"train": log.recent_loss(train.save_steps)}

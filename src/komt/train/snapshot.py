@@ -31,17 +31,22 @@ class Snapshot:
     moments: dict[str, Tensor]
 
 
-def take_snapshot(step: int, model: Any, optimizer: Any) -> Snapshot:
-    """Weights and optimiser state of a run. Where they are divided between processes all must call it."""
-    moments = {}
+def take_snapshot(step: int, model: Any, optimizer: Any, *, keep: bool = True) -> Snapshot:
+    """Weights and optimiser state of a run. Where they are divided between processes all must call it.
+
+    Only where `keep` is set are whole tensors held; other processes give their parts and get none.
+    """
+    weights: dict[str, Tensor] = {}
+    moments: dict[str, Tensor] = {}
     for name, parameter in _named(model):
+        weights[name] = whole(parameter, keep=keep)
         for key, value in sorted(_state_of(optimizer).get(parameter, {}).items()):
             if not isinstance(value, Tensor):
                 raise ModelError(
                     f"the optimiser's state '{key}' is no tensor: it cannot be kept in a checkpoint"
                 )
-            moments[f"{key} {name}"] = whole(value)
-    return Snapshot(step, trainable(model), moments)
+            moments[f"{key} {name}"] = whole(value, keep=keep)
+    return Snapshot(step, weights, moments)
 
 
 def restore(snapshot: Snapshot, model: Any, optimizer: Any) -> None:
@@ -86,12 +91,15 @@ def is_divided(model: Any) -> bool:
     return any(hasattr(parameter, "full_tensor") for parameter in model.parameters())
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """A tensor whole and on the CPU; of one that is divided (a DTensor) all processes must ask."""
+def whole(tensor: Tensor, *, keep: bool = True) -> Tensor:
+    """A tensor whole and on the CPU; of one that is divided (a DTensor) all processes must ask.
+
+    Without `keep` an empty tensor: the process has only given its part.
+    """
     tensor = tensor.detach()
     if hasattr(tensor, "full_tensor"):
         tensor = cast(Tensor, tensor.full_tensor())
-    return tensor.cpu().contiguous()
+    return tensor.cpu().contiguous() if keep else torch.empty(0)
 
 
 def _placed(value: Tensor, like: Tensor) -> Tensor:
