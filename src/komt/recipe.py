@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from komt.errors import UsageError, did_you_mean
 from komt.recipe_data import (
@@ -21,6 +21,7 @@ from komt.recipe_data import (
     SourcePart,
     TaskPart,
 )
+from komt.recipe_train import GeneratePart, HeldOutPart, LoraPart, StopPart, Supervise
 from komt.strict import Count, Part, Words, parse_part, read_yaml, yaml_value
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "EvaluatePart",
     "FewShotPart",
     "FilePart",
+    "GeneratePart",
+    "HeldOutPart",
     "Kind",
     "LoraPart",
     "MixingPart",
@@ -43,6 +46,8 @@ __all__ = [
     "Rate",
     "Recipe",
     "SourcePart",
+    "StopPart",
+    "Supervise",
     "TaskPart",
     "TrainPart",
     "Words",
@@ -71,13 +76,7 @@ class PackPart(Part):
     share: bool = True
 
 
-class LoraPart(Part):
-    """LoRA as published: rank, scale, dropout, and which layers ("all-linear" or their names)."""
-
-    r: Count = 8
-    alpha: Count = 32
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    targets: str | tuple[str, ...] = "all-linear"
+_VARIANTS = ("dora", "init", "modules_to_save", "plus_ratio", "rslora")
 
 
 class PreferencePart(Part):
@@ -110,6 +109,20 @@ class TrainPart(Part):
     keep: Count = 2
     keep_best: bool = False
     gradient_checkpointing: bool = False
+    supervise: Supervise = "answers"
+    held_out: HeldOutPart | None = None
+    generate: GeneratePart | None = None
+    stop: StopPart | None = None
+    trackers: tuple[Words, ...] = ()
+
+    @model_validator(mode="after")
+    def _parts_go_together(self) -> TrainPart:
+        if self.stop and not self.held_out:
+            raise ValueError("stop goes by the held-out examples: give held_out too")
+        changed = sorted(self.lora.model_fields_set & set(_VARIANTS)) if self.method == "full" else []
+        if used := [name for name in changed if getattr(self.lora, name) != getattr(LoraPart(), name)]:
+            raise ValueError(f"method full trains every weight, without LoRA: leave out lora.{used[0]}")
+        return self
 
 
 class EvaluatePart(Part):

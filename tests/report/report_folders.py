@@ -89,6 +89,12 @@ def write_run(folder):
     (folder / "train").mkdir()
     log = [{"step": n, "loss": 3 - n * 0.1, "lr": 1e-4, "examples_s": 2.0} for n in range(1, 21)]
     (folder / "train" / "log.jsonl").write_text("\n".join(map(json.dumps, log)), encoding="utf-8")
+    held_out = [
+        {"step": n, "task": task, "loss": 2 - n * 0.05, "accuracy": n / 20, "perplexity": 5.0, "targets": 9}
+        for n in (0, 10, 20)
+        for task in ("", "sample.qa")
+    ]
+    (folder / "train" / "held_out.jsonl").write_text("\n".join(map(json.dumps, held_out)), encoding="utf-8")
     (folder / "data").mkdir()
     tasks = {
         "sample.qa": {"examples": 30, "family": "extractive_qa", "origin": "native"},

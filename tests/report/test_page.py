@@ -35,6 +35,8 @@ def test_the_page_has_every_section_and_loads_nothing(report):
     assert "순위를 가릴 수 없는 모델은" in text
     assert "verdicts that change with the order" in text
     assert "Training curves" in text
+    assert "작은: held-out loss: 2 → 1" in text
+    assert "작은: held-out token accuracy: 0 → 1" in text
 
 
 def test_sections_without_anything_are_left_out(tmp_path):

@@ -10,7 +10,7 @@ from forked import Launcher
 from komt.example import SCHEMA, Example, Message
 from komt.pack import TokenSequence
 from komt.recipe import parse_recipe
-from komt.testing import tiny_model, tiny_model_folder
+from komt.testing import tiny_model, tiny_model_folder, tiny_tokenizer
 
 CITIES = ("서울", "부산", "대구", "인천", "광주", "대전")
 
@@ -72,21 +72,53 @@ def model_folder(tmp_path_factory):
     return make
 
 
+@pytest.fixture(scope="session")
+def wide_folder(tmp_path_factory):
+    """A tiny model whose layers are as wide as the quantised kernels want them: multiples of 64."""
+    import transformers
+
+    from komt.models.template import ensure_template
+
+    folder, tokenizer = tmp_path_factory.mktemp("wide"), tiny_tokenizer()
+    ensure_template(tokenizer)
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=2,
+    )
+    torch.manual_seed(0)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def data_folder(tmp_path):
-    """What `build` leaves for training: 24 examples on 6 passages, two tasks."""
+    """What `build` leaves for training: 24 examples on 6 passages, two tasks; 8 on 2 others to evaluate."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name, cities in (("train", CITIES), ("evaluate", ("울산", "서귀포"))):
+        records = [example.as_record() for example in toy_examples(cities)]
+        pq.write_table(pa.Table.from_pylist(records, SCHEMA), folder / f"{name}.parquet")
+    return folder
+
+
+def toy_examples(cities):
+    """Four examples on each city's passage, of two tasks."""
     examples = []
-    for city in CITIES:
+    for city in cities:
         passage = f"{city}은 큰 도시이다. 글: " + f"{city} " * 6
         for number in range(4):
             messages = (Message("user", f"{passage}\n질문 {number}?"), Message("assistant", city, True))
             head = (f"{city}.{number}", f"toy.{number % 2}", *["x"] * 7)
             examples.append(Example(*head, group=city, messages=messages, references=(city,)))
-    folder = tmp_path / "data"
-    folder.mkdir()
-    records = [example.as_record() for example in examples]
-    pq.write_table(pa.Table.from_pylist(records, SCHEMA), folder / "train.parquet")
-    return folder
+    return examples
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import load_file
 
 from komt.errors import DataError, ModelError, UsageError
-from komt.testing import tiny_tokenizer
 from komt.train import loop as loop_module
 from komt.train import run as run_module
 from komt.train.log import TrainLog
@@ -267,32 +266,6 @@ def test_missing_data_says_which_command_makes_it(recipe, tmp_path):
     with pytest.raises(DataError, match=r"train\.parquet is missing") as caught:
         train(recipe(), tmp_path / "none", tmp_path / "train", quiet=True)
     assert "komt build" in caught.value.cure
-
-
-@pytest.fixture(scope="module")
-def wide_folder(tmp_path_factory):
-    """A tiny model whose layers are as wide as the quantised kernels want them: multiples of 64."""
-    import transformers
-
-    from komt.models.template import ensure_template
-
-    folder, tokenizer = tmp_path_factory.mktemp("wide"), tiny_tokenizer()
-    ensure_template(tokenizer)
-    config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        pad_token_id=0,
-        eos_token_id=1,
-        bos_token_id=2,
-    )
-    torch.manual_seed(0)
-    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.mark.parametrize("bits", [4, 8])

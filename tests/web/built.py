@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,37 @@ def log(path: Path, steps: range) -> Path:
         for step in steps:
             file.step(step, 4.0 / step, 1e-4 * step, {"my.qa": 5.0 / step, "my.title": 3.0 / step}, 2.5)
     return path
+
+
+def beside(folder: Path, steps: Iterable[int]) -> None:
+    """Held-out figures and live samples beside a training log."""
+    steps = list(steps)
+    lines = [
+        {
+            "step": step,
+            "task": task,
+            "loss": 4.0 - step / 10,
+            "accuracy": step / 20,
+            "perplexity": 9.5,
+            "targets": 7,
+        }
+        for step in steps
+        for task in ("", "my.qa", "my.title")
+    ]
+    answers = [
+        {
+            "step": step,
+            "task": "my.qa",
+            "prompt": f"물음 {n} <b>",
+            "answer": f"답 {step}",
+            "reference": "서울",
+        }
+        for step in steps
+        for n in range(2)
+    ]
+    for name, rows in (("held_out", lines), ("samples", answers)):
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
 
 
 def scores(path: Path) -> Path:

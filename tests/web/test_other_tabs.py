@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("gradio")
 pytest.importorskip("playwright")
-from built import log, run
+from built import beside, log, run
 from page_kit import Site, Visit
 from playwright.sync_api import expect
 
@@ -163,6 +163,16 @@ def test_curves_grow_while_training_goes_on(visit: Visit, site: Site) -> None:
     expect(drawn.locator("dd").nth(1)).to_have_text("10")
     log(site.runs / "first" / "train" / "log.jsonl", range(11, 13))
     expect(drawn.locator("dd").nth(1)).to_have_text("12")
+
+
+def test_live_samples_come_while_training_goes_on(visit: Visit, site: Site) -> None:
+    page = tab(visit, "학습")
+    drawn = page.locator("#training-drawn")
+    expect(drawn.locator("svg.curve")).to_have_count(3)
+    beside(site.runs / "first" / "train", (0, 5))
+    expect(drawn.locator(".sample")).to_have_count(2)
+    expect(drawn.locator(".sample .turn.assistant .words").first).to_have_text("답 5")
+    expect(drawn.locator("svg.curve")).to_have_count(5)
 
 
 def test_a_run_that_breaks_is_told_in_the_page(visit: Visit, site: Site) -> None:

@@ -7,14 +7,14 @@ import json
 from pathlib import Path
 
 import pytest
-from built import log, run, scores
+from built import beside, log, run, scores
 
 pytest.importorskip("gradio")
 
 from komt.web.runs import Runs, Unreadable, stamp
 from komt.web.scores import ScoresEvents, panels, read_scores, scores_html
 from komt.web.text import Words
-from komt.web.training import drawing, read_log
+from komt.web.training import TrainingEvents, drawing, read_log
 
 KOREAN, ENGLISH = Words("ko"), Words("en")
 
@@ -38,6 +38,58 @@ def test_a_line_that_is_being_written_is_left_out_and_other_broken_ones_are_told
     path.write_text('{"step": 4, "ti\n' + whole, encoding="utf-8")
     with pytest.raises(Unreadable):
         read_log(stamp(path))
+
+
+def test_held_out_figures_are_drawn_by_task(tmp_path: Path) -> None:
+    file = stamp(log(tmp_path / "log.jsonl", range(1, 11)))
+    beside(tmp_path, (0, 5, 10))
+    html = drawing(KOREAN, file, done=False)
+    assert html.count('class="curve"') == 5
+    assert "검증 손실 (토큰당, nat): 4 → 3" in html
+    assert html.count('<td class="n">50.0%</td>') == 3
+    assert '<th scope="row">전체</th>' in html
+    assert "Held-out examples by task" in drawing(ENGLISH, file, done=False)
+
+
+def test_live_samples_show_the_latest_answer_first(tmp_path: Path) -> None:
+    file = stamp(log(tmp_path / "log.jsonl", range(1, 11)))
+    beside(tmp_path, (0, 5, 10))
+    html = drawing(KOREAN, file, done=False)
+    assert html.count('<article class="card sample">') == 2
+    assert "물음 1 &lt;b&gt;" in html
+    assert '정답: <span class="words">서울</span>' in html
+    assert html.index("답 10") < html.index("답 5") < html.index("답 0")
+    assert "10단계" in html
+    assert "Step 10" in drawing(ENGLISH, file, done=False)
+
+
+def test_the_page_is_drawn_anew_when_only_samples_have_come(tmp_path: Path) -> None:
+    train = tmp_path / "one" / "train"
+    log(train / "log.jsonl", range(1, 11))
+    events = TrainingEvents(KOREAN, Runs(tmp_path), ("run", "message", "drawn", "seen"))
+    first = asyncio.run(events.ticked("one", None))
+    again = asyncio.run(events.ticked("one", first["seen"]))
+    assert "drawn" not in again
+    beside(train, (0, 5))
+    later = asyncio.run(events.ticked("one", list(first["seen"])))  # a page keeps it as JSON
+    assert "답 5" in later["drawn"]
+
+
+@pytest.mark.parametrize("name", ["held_out.jsonl", "samples.jsonl"])
+def test_a_line_beside_that_is_being_written_is_left_out_and_a_broken_one_told(
+    tmp_path: Path, name: str
+) -> None:
+    file = stamp(log(tmp_path / "log.jsonl", range(1, 11)))
+    beside(tmp_path, (0, 5))
+    path = tmp_path / name
+    whole = path.read_text(encoding="utf-8")
+    path.write_text(whole + '{"step": 9, "ta', encoding="utf-8")
+    assert drawing(KOREAN, file, done=False).count("card sample") == 2
+    for broken in ("{\n", '{"step": 3}\n', "3\n"):
+        path.write_text(whole + broken, encoding="utf-8")
+        with pytest.raises(Unreadable) as error:
+            drawing(KOREAN, file, done=False)
+        assert error.value.values["path"] == name
 
 
 def test_no_step_yet(tmp_path: Path) -> None:

@@ -133,11 +133,12 @@ def build_stage(recipe: Recipe, out: Path) -> Manifest:
 
 def train_stage(recipe: Recipe, out: Path, *, resume: bool) -> dict[str, Any]:
     """Leave `out/train`."""
+    from komt.commands._samples import answers_of
     from komt.train.processes import is_main
     from komt.train.run import train
 
     before = _read(out / "train" / "train.json")
-    summary = train(recipe, out / "data", out / "train", resume=resume)
+    summary = train(recipe, out / "data", out / "train", resume=resume, answer=answers_of)
     if not is_main():
         return summary
     if before != _read(out / "train" / "train.json") and (out / "report").is_dir():
@@ -149,6 +150,8 @@ def train_stage(recipe: Recipe, out: Path, *, resume: bool) -> dict[str, Any]:
         f"trained on {summary['trained']:,} examples, {summary['steps']} steps; "
         f"{summary['seconds']:.0f} s{after}{speed}"
     )
+    if summary.get("best_step"):
+        say(f"the weights are those of step {summary['best_step']}, the best on the held-out examples")
     return summary
 
 

@@ -23,7 +23,8 @@ def attach_lora(model: Any, lora: LoraPart, seed: int) -> Any:
     `enable_input_require_grads()` as well: no base weight has a gradient.
 
     Raises:
-        UsageError: a target that names no linear layer; the message lists those there are.
+        UsageError: a target that names no linear layer (the message lists those there are), or a module to
+            save that is none, is quantised, or is a target as well.
     """
     import torch
 
@@ -34,21 +35,41 @@ def attach_lora(model: Any, lora: LoraPart, seed: int) -> Any:
     if targets != "all-linear":
         targets = (targets,) if isinstance(targets, str) else targets
         _check_targets(model, targets)
+    _check_whole(model, lora)
     config = LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=targets if isinstance(targets, str) else sorted(targets),
         bias="none",
+        use_rslora=lora.rslora,
+        use_dora=lora.dora,
+        init_lora_weights="gaussian" if lora.init == "gaussian" else True,
+        modules_to_save=sorted(lora.modules_to_save) or None,
         task_type="CAUSAL_LM",
     )
     model.requires_grad_(False)
     with quiet(), torch.random.fork_rng():
         torch.manual_seed(seed)
         adapted = get_peft_model(model, config, autocast_adapter_dtype=True)
+    _train_whole_layers_in_fp32(adapted)
     if lora.dropout and next(model.parameters()).device.type == "cpu":
         _use_cpu_dropout(adapted)
     return adapted
+
+
+def _train_whole_layers_in_fp32(model: Any) -> None:
+    """As PEFT does with LoRA (bf16 loses small updates); in and out goes what the base computes in."""
+    from peft.utils import ModulesToSaveWrapper
+
+    wrappers = [module for module in model.modules() if isinstance(module, ModulesToSaveWrapper)]
+    for layer in (layer for wrapper in wrappers for layer in wrapper.modules_to_save.values()):
+        dtype = next(layer.parameters()).dtype
+        layer.float()
+        layer.register_forward_pre_hook(
+            lambda _, given: tuple(x.float() if x.is_floating_point() else x for x in given)
+        )
+        layer.register_forward_hook(lambda _, given, result, dtype=dtype: result.to(dtype))
 
 
 def _use_cpu_dropout(model: Any) -> None:
@@ -83,6 +104,29 @@ def _check_targets(model: Any, targets: tuple[str, ...]) -> None:
                 f"LoRA target '{target}' names no layer of the model{did_you_mean(target, known)}",
                 where="train.lora.targets",
                 cure=f"all-linear, or some of: {', '.join(known)}",
+            )
+
+
+def _check_whole(model: Any, lora: LoraPart) -> None:
+    """`modules_to_save` names layers that can be trained whole, and that get no LoRA besides."""
+    import torch
+
+    adapted = linear_layers(model) if lora.targets == "all-linear" else lora.targets
+    for wanted in lora.modules_to_save:
+        found = [module for name, module in model.named_modules() if f".{name}".endswith(f".{wanted}")]
+        reason = ""
+        if not found:
+            known = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+            reason = f"names no layer of the model{did_you_mean(wanted, known)}"
+        elif any(not p.is_floating_point() for module in found for p in module.parameters()):
+            reason = "is held in 4 or 8 bits, which cannot be trained"
+        elif wanted.rpartition(".")[2] in adapted and isinstance(found[0], torch.nn.Linear):
+            reason = "gets LoRA already (train.lora.targets)"
+        if reason:
+            raise UsageError(
+                f"'{wanted}' {reason}",
+                where="train.lora.modules_to_save",
+                cure="embed_tokens or lm_head; other layers only where targets does not name them",
             )
 
 

@@ -14,6 +14,7 @@ from komt.errors import ModelError
 from komt.example import Message
 from komt.models.template import Frame, end_text, framable, frame_of, render
 from komt.pack.segments import encode_texts
+from komt.recipe import Supervise
 
 # Tried in turn; the prompt of komt's template ends in the first.
 _ANCHORS = ("\n", "0", "\u00a7", "\ud7a3")
@@ -60,15 +61,23 @@ class Conversation(Protocol):
         """Its turns."""
 
 
-def encode(tokenizer: Any, examples: Sequence[Conversation]) -> list[TokenSequence]:
+def encode(
+    tokenizer: Any, examples: Sequence[Conversation], supervise: Supervise = "answers"
+) -> list[TokenSequence]:
     """One sequence per supervised turn, so that a template which rewrites earlier turns stays exact.
 
     Turns of one conversation share their beginning, which packing then computes once.
 
+    Args:
+        tokenizer: with a chat template.
+        examples: conversations; one in which no turn is supervised gives no sequence.
+        supervise: "answers": the turns that are marked so; "last": the last of them; "all_turns": every turn
+            of the assistant; "text": every token after BOS, up to the end of the assistant's last turn.
+
     Raises:
         ModelError: the template cannot render an example, or doubles or loses BOS.
     """
-    turns = [(example, i) for example in examples for i in supervised_turns(example)]
+    turns = [(example, i) for example in examples for i in trained_turns(example, supervise)]
     prompts, answers = [], []
     end = end_text(tokenizer)
     frame = frame_of(tokenizer)
@@ -81,7 +90,7 @@ def encode(tokenizer: Any, examples: Sequence[Conversation]) -> list[TokenSequen
     prompt_tokens = _encode_prompts(tokenizer, prompts)
     answer_tokens = encode_answers(tokenizer, answers)
     return [
-        _sequence(example, before, after)
+        _sequence(example, before, after, whole=supervise == "text")
         for (example, _), before, after in zip(turns, prompt_tokens, answer_tokens, strict=True)
     ]
 
@@ -104,6 +113,15 @@ def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
 def supervised_turns(example: Conversation) -> Iterator[int]:
     """Places of the turns that are trained on."""
     return (i for i, message in enumerate(example.messages) if message.supervised)
+
+
+def trained_turns(example: Conversation, supervise: Supervise) -> list[int]:
+    """Places of the turns that a way of supervision ends a sequence with; see `encode`."""
+    if supervise in {"answers", "last"}:
+        turns = list(supervised_turns(example))
+    else:
+        turns = [i for i, message in enumerate(example.messages) if message.role == "assistant"]
+    return turns[-1:] if supervise in {"last", "text"} else turns
 
 
 def split_turn(tokenizer: Any, messages: Sequence[Message], end: str) -> tuple[str, str]:
@@ -192,8 +210,8 @@ def _adds_dummy_space(tokenizer: Any) -> bool:
     return bool(str(first).startswith("▁"))
 
 
-def _sequence(example: Conversation, before: list[int], after: list[int]) -> TokenSequence:
+def _sequence(example: Conversation, before: list[int], after: list[int], *, whole: bool) -> TokenSequence:
     weights = np.zeros(len(before) + len(after), np.float32)
-    weights[len(before) :] = 1.0
+    weights[1 if whole else len(before) :] = 1.0  # nothing stands before the first token to predict it from
     ids = np.asarray([*before, *after], np.int32)
     return TokenSequence(ids, weights, example.id, example.task, example.group)

@@ -141,6 +141,7 @@ def _key(recipe: Recipe, train: Path) -> dict[str, Any]:
         "model": resolve(model.name, remote_code=model.remote_code).revision,
         "pack": recipe.pack.model_dump(mode="json"),
         "step": [part.step_tokens, part.step_examples],
+        "supervise": part.supervise,
         "seed": recipe.seed,
         "version": VERSION,
     }
@@ -158,7 +159,9 @@ def write_shard(job: _Job) -> None:
     tokenizer = tokenizer_named(recipe.model.name, recipe.model.remote_code)
     sequences: list[TokenSequence] = []
     for start in range(0, len(table), _ENCODED_ROWS):
-        sequences += encode(tokenizer, conversations(table.slice(start, _ENCODED_ROWS)))
+        sequences += encode(
+            tokenizer, conversations(table.slice(start, _ENCODED_ROWS)), recipe.train.supervise
+        )
     epoch = recipe.train.model_copy(update={"epochs": 1.0})
     steps = plan_steps(sequences, recipe.pack, epoch, recipe.seed + (job.group << 32)) if sequences else []
     packed = _packed(sequences, steps, share=recipe.pack.share)

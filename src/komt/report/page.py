@@ -67,7 +67,7 @@ def _gains(scores: list[Row]) -> list[tuple[str, str, str, str, str]]:
 
 
 def _curves(folder: Folder) -> list[tuple[str, str, Any]]:
-    """Loss, learning rate and speed of a training."""
+    """Loss, learning rate and speed of a training, and its held-out figures."""
     found = []
     for key, korean, english in (
         ("loss", "손실", "loss"),
@@ -82,6 +82,26 @@ def _curves(folder: Folder) -> list[tuple[str, str, Any]]:
         if key == "loss":
             lines.append(Curve(steps, smoothed(values, max(2.0, len(values) / 40)), "smooth"))
         found.append((korean, english, plot(lines, f"{folder.label}: {english}", "step")))
+    return found + _held_out_curves(folder)
+
+
+def _held_out_curves(folder: Folder) -> list[tuple[str, str, Any]]:
+    """Loss and accuracy on held-out examples: each task faint, all together strong."""
+    by_task: dict[str, list[Row]] = {}
+    for row in folder.held_out:
+        by_task.setdefault(str(row["task"]), []).append(row)
+    found = []
+    for key, korean, english in (
+        ("loss", "검증 손실", "held-out loss"),
+        ("accuracy", "검증 정확도(토큰 단위)", "held-out token accuracy"),
+    ):
+        curves = [
+            Curve([float(row["step"]) for row in rows], [float(row[key]) for row in rows], kind)
+            for task, rows in sorted(by_task.items(), reverse=True)
+            for kind in ["raw" if task else "smooth"]
+        ]
+        if curves:
+            found.append((korean, english, plot(curves, f"{folder.label}: {english}", "step")))
     return found
 
 

@@ -25,7 +25,8 @@ class Folder:
         label: its name, unlike all others.
         scores: rows of scores.json; answers: lines of answers-MODEL.jsonl, each with its `model`.
         judgements: lines of judgements.jsonl.
-        log: lines of a training's log.jsonl; manifest: of the training data, or None.
+        log: lines of a training's log.jsonl; held_out: of its held_out.jsonl.
+        manifest: of the training data, or None.
     """
 
     label: str
@@ -34,6 +35,7 @@ class Folder:
     answers: list[Row] = field(default_factory=list)
     judgements: list[Row] = field(default_factory=list)
     log: list[Row] = field(default_factory=list)
+    held_out: list[Row] = field(default_factory=list)
     manifest: Row | None = None
 
 
@@ -115,6 +117,7 @@ def _folder(path: Path, label: str) -> Folder:
         answers=read_answers(place) if has_answers(place) else [],
         judgements=_lines(place / "judgements.jsonl", _JUDGED_KEYS),
         log=_lines(run / "train" / "log.jsonl", {"step"}),
+        held_out=_lines(run / "train" / "held_out.jsonl", {"step", "task", "loss", "accuracy"}),
         manifest=_manifest(run / "data" / "manifest.json"),
     )
     if not (found.scores or found.judgements or found.log):
@@ -160,7 +163,7 @@ def _lines(path: Path, keys: set[str]) -> list[Row]:
             if not keys <= set(row):
                 raise ValueError
         except (ValueError, TypeError) as error:
-            if number == len(lines) and path.name == "log.jsonl":
+            if number == len(lines) and path.name in {"log.jsonl", "held_out.jsonl"}:
                 break  # being written just now
             raise DataError(f"not a line of {path.name}", where=f"{path}, line {number}") from error
         rows.append(row)

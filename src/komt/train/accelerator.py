@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -10,8 +12,12 @@ from accelerate import Accelerator
 from komt.errors import UsageError
 
 
-def make_accelerator() -> Accelerator:
+def make_accelerator(trackers: Sequence[str] = (), folder: Path | None = None) -> Accelerator:
     """One process or several, as the launcher's environment says: plain, DDP or FSDP2.
+
+    Args:
+        trackers: their names, as Accelerate knows them.
+        folder: where trackers write files.
 
     Raises:
         UsageError: under DeepSpeed, whose weights and optimiser state a checkpoint cannot hold whole yet.
@@ -21,4 +27,5 @@ def make_accelerator() -> Accelerator:
             "training under DeepSpeed is not possible yet: a checkpoint would hold parts of the weights",
             cure="use the configuration fsdp2.yaml, which divides the same (docs/training.md)",
         )
-    return Accelerator(cpu=not torch.cuda.is_available())
+    cpu = not torch.cuda.is_available()
+    return Accelerator(cpu=cpu, log_with=list(trackers) or None, project_dir=str(folder) if folder else None)

@@ -39,12 +39,14 @@ class State:
         rates: learning rates of the next step, one for each group of parameters.
         losses: "evaluation" or "train" -> nats per target, by which the best checkpoint is found; empty for
             one that was saved out of turn.
+        watch: what early stopping knows, see `watch.Watch.state`.
     """
 
     settings: Mapping[str, Any]
     numerics: Mapping[str, Any] = field(default_factory=dict)
     rates: tuple[float, ...] = ()
     losses: Mapping[str, float] = field(default_factory=dict)
+    watch: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +60,20 @@ class Found:
 
 
 def save_checkpoint(
-    folder: Path, snapshot: Snapshot, state: State, *, keep: int, keep_best: bool = False
+    folder: Path,
+    snapshot: Snapshot,
+    state: State,
+    *,
+    keep: int,
+    keep_best: bool = False,
+    spare: int | None = None,
 ) -> Path:
-    """Write `folder/step-NNNNNN`, then remove all of this run but the newest `keep` (and the best).
+    """Write `folder/step-NNNNNN`, then remove all of this run but the newest `keep` (and best, and `spare`).
 
     Raises:
         KomtError: it cannot be written (a full disk); those before it stay as they were.
     """
-    target = folder / f"step-{snapshot.step:06d}"
+    target = step_folder(folder, snapshot.step)
     folder.mkdir(parents=True, exist_ok=True)
     remove_stale(folder)
     try:
@@ -73,14 +81,19 @@ def save_checkpoint(
             _write(staged, snapshot, state)
     except (OSError, SafetensorError) as error:
         raise _unwritten(folder, snapshot.step, error) from error
-    prune(folder, snapshot.step, state.settings, keep=keep, keep_best=keep_best)
+    prune(folder, snapshot.step, state.settings, keep=keep, keep_best=keep_best, spare=spare)
     return target
+
+
+def step_folder(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return folder / f"step-{step:06d}"
 
 
 def _write(staged: Path, snapshot: Snapshot, state: State) -> None:
     save_file(snapshot.weights, str(staged / _WEIGHTS))
     save_file(snapshot.moments, str(staged / _OPTIMISER))
-    named = {name: dict(getattr(state, name)) for name in ("settings", "numerics", "losses")}
+    named = {name: dict(getattr(state, name)) for name in ("settings", "numerics", "losses", "watch")}
     write_json(
         staged / _STATE, {"format": FORMAT, "step": snapshot.step, "rates": list(state.rates), **named}
     )
@@ -104,11 +117,20 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(named, key=_step, reverse=True)
 
 
-def prune(folder: Path, step: int, settings: Mapping[str, Any], *, keep: int, keep_best: bool) -> None:
-    """Remove this run's checkpoints up to `step`, but for the newest `keep` and, where asked, the best."""
+def prune(
+    folder: Path,
+    step: int,
+    settings: Mapping[str, Any],
+    *,
+    keep: int,
+    keep_best: bool,
+    spare: int | None = None,
+) -> None:
+    """Remove this run's checkpoints up to `step`, but for the newest `keep`, `spare`, and the best."""
     own = [path for path in checkpoints(folder) if _step(path) <= step]
     own = [path for path in own if (state := _state(path)) and state.settings == dict(settings)]
     spared = {*own[:keep], best(folder) if keep_best else None}
+    spared |= {step_folder(folder, spare)} if spare is not None else set()
     for path in own:
         if path not in spared:
             shutil.rmtree(path, ignore_errors=True)
@@ -216,7 +238,8 @@ def differences(path: Path, settings: Mapping[str, Any]) -> str:
 def _state(path: Path) -> State | None:
     try:
         values = json.loads((path / _STATE).read_text(encoding="utf-8"))
-        return State(values["settings"], values["numerics"], tuple(values["rates"]), values["losses"])
+        rates, watch = tuple(values["rates"]), values.get("watch", {})
+        return State(values["settings"], values["numerics"], rates, values["losses"], watch)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

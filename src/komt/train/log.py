@@ -79,6 +79,11 @@ class TrainLog:
                 self._bar, completed=step, loss=f"{loss:.4f}", speed=f"{examples_s:.1f} examples/s"
             )
 
+    def say(self, text: str) -> None:
+        """A line above the progress."""
+        if self._progress:
+            self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     def recent_loss(self, steps: int) -> float:
         """Mean loss of the last so many steps, also of those before a resumption."""
         last = list(self._losses)[-steps:]

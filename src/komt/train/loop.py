@@ -24,6 +24,7 @@ from komt.pack.loss import target_losses
 from komt.pack.plan import Step
 from komt.recipe import Recipe
 from komt.train.accelerator import make_accelerator
+from komt.train.optimizer import make_optimizer
 
 # (task or measure, its name) -> sum of values times weights, and of weights.
 Sums = dict[tuple[str, str], list[float]]
@@ -65,7 +66,6 @@ class StepResult:
         step: steps done, this one included.
         loss: nats per target, weighted; task_loss: the same by task.
         lr: learning rate used; seconds: wall-clock time; examples: sequences in the step.
-        evaluation: loss on evaluation data, where measured after this step; the best checkpoint goes by it.
         measures: what else the objective tells, by name.
     """
 
@@ -75,7 +75,6 @@ class StepResult:
     lr: float
     seconds: float
     examples: int
-    evaluation: float | None = None
     measures: dict[str, float] = field(default_factory=dict)
 
 
@@ -101,8 +100,10 @@ class Loop:
     together: int = 1
     _stop: bool = field(default=False)
 
-    def run(self, start: int, on_step: Callable[[StepResult, bool], None]) -> None:
-        """Train from step `start` to the end; `on_step` is told whether this step is the last one for now.
+    def run(self, start: int, on_step: Callable[[StepResult, bool], bool | None]) -> None:
+        """Train from step `start` to the end, or until `on_step` returns True.
+
+        `on_step` is told whether this step is the last one for now.
 
         Raises:
             ModelError: the loss or gradient is not finite; weights are those of the last good step.
@@ -112,7 +113,8 @@ class Loop:
         with self._signals():
             for number in range(start, len(self.steps)):
                 result, stopping = self._step(number), self._stopping()
-                on_step(result, stopping or number + 1 == len(self.steps))
+                if on_step(result, stopping or number + 1 == len(self.steps)):
+                    return
                 if stopping:
                     raise Interrupted(f"stopped after step {number + 1} of {len(self.steps)}, which is saved")
 
@@ -266,10 +268,7 @@ def make_loop(
     Raises:
         ModelError: the model has no parameter to train.
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    if not parameters:
-        raise ModelError("no parameter of the model requires a gradient", cure="check train.lora.targets")
-    optimizer = torch.optim.AdamW(parameters, lr=recipe.train.lr, weight_decay=recipe.train.weight_decay)
+    optimizer = make_optimizer(model, recipe.train)
     warmup = math.ceil(recipe.train.warmup * len(steps))
     scheduler = LambdaLR(optimizer, lambda step: rate_share(step, warmup, len(steps)))
     accelerator = accelerator or make_accelerator()

@@ -25,7 +25,6 @@ from komt.pack.pairs import plan_pairs
 from komt.pack.plan import Step, plan_steps
 from komt.pack.probe import Parity, probe
 from komt.recipe import Recipe
-from komt.train.accelerator import make_accelerator
 from komt.train.checkpoint import (
     INPUTS,
     State,
@@ -40,7 +39,10 @@ from komt.train.loop import Interrupted, Loop, StepResult, make_loop
 from komt.train.numerics import changed, numerics, reuse_threads
 from komt.train.pairs import prefer, read_pairs, write_held_out
 from komt.train.processes import by_main, is_main
+from komt.train.samples import Answer
 from komt.train.snapshot import is_divided, restore, take_snapshot, trainable
+from komt.train.trackers import tracked_accelerator
+from komt.train.watch import Watch, make_watch
 
 VERSION = 1
 # About a passage with its questions: matrix products are large enough, and attention costs a bin's square.
@@ -48,9 +50,17 @@ CPU_FILL = 768
 
 
 def train(
-    recipe: Recipe, data: Path, out: Path, *, resume: bool = False, quiet: bool = False
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    *,
+    resume: bool = False,
+    quiet: bool = False,
+    answer: Answer | None = None,
 ) -> dict[str, Any]:
     """Train on `data/train.parquet` and leave `out/adapter` or `out/model`, `log.jsonl`, `train.json`.
+
+    `held_out.jsonl` and `samples.jsonl` stand beside, where the recipe asks for them.
 
     Args:
         recipe: the whole recipe.
@@ -58,6 +68,7 @@ def train(
         out: the run's `train` folder; checkpoints live in it while it runs.
         resume: go on from the newest valid checkpoint, if there is one.
         quiet: no progress line.
+        answer: what answers prompts with a model, for `train.generate`.
 
     Returns:
         The summary also written to `train.json`.
@@ -70,10 +81,11 @@ def train(
     key = stage_key(recipe, data, place.revision)
     if by_main(lambda: finished(out, key) or _make_room(out, resume)):
         return dict(json.loads((out / "train.json").read_text(encoding="utf-8")))
-    accelerator = make_accelerator()
+    accelerator = tracked_accelerator(recipe, out)
     tokenizer = load_tokenizer(place)
     pairs = read_pairs(tokenizer, data) if recipe.train.objective != "sft" else None
-    sequences = pairs.sequences if pairs else encode(tokenizer, read_examples(data / "train.parquet"))
+    examples = [] if pairs else read_examples(data / "train.parquet")
+    sequences = pairs.sequences if pairs else encode(tokenizer, examples, recipe.train.supervise)
     _check_sequences(sequences, recipe)
     model = _trainable_model(recipe, place)
     parity = probe(model)
@@ -84,10 +96,13 @@ def train(
     steps = plan_pairs(pairs.train, *plan) if pairs else plan_steps(sequences, *plan)
     loop = make_loop(recipe, sequences, steps, model, way, accelerator)
     reference = prefer(loop, pairs, out, place.revision, fill) if pairs else None
+    watch = make_watch(recipe, data, out, tokenizer, loop, fill, answer)
     if is_main():
         print(_opening(sequences, steps, parity, way), file=sys.stderr)
-    start, seconds = _run(loop, out, _settings(recipe, key, steps), resume=resume, quiet=quiet)
-    summary = _summary(key, sequences, steps, parity, way, start, seconds, loop.together)
+    settings = _settings(recipe, key, steps)
+    start, done, seconds = _run(loop, watch, out, settings, resume=resume, quiet=quiet)
+    summary = _summary(key, sequences, steps[:done], parity, way, start, seconds, loop.together)
+    summary |= watch.finish(out / "checkpoints")
     _take_best(loop, out, summary)
     if pairs and reference is not None:
         write_held_out(loop, pairs, reference, out, fill)
@@ -98,7 +113,8 @@ def train(
 
 def _take_best(loop: Loop, out: Path, summary: dict[str, Any]) -> None:
     """With `keep_best`: give the model the weights of the best checkpoint, and name it in the summary."""
-    if loop.recipe.train.keep_best and (path := by_main(lambda: best(out / "checkpoints"))):
+    train = loop.recipe.train
+    if train.keep_best and not train.stop and (path := by_main(lambda: best(out / "checkpoints"))):
         restore(load_snapshot(path), loop.accelerator.unwrap_model(loop.model), loop.optimizer)
         summary["best"] = path.name
 
@@ -124,17 +140,24 @@ def fill_tokens(device: torch.device) -> int:
 def stage_key(recipe: Recipe, data: Path, model_revision: str) -> str:
     """Hash of all that decides the trained weights: recipe, data, model."""
     parts = recipe.model_dump(mode="json", include={"seed", "model", "pack", "train"})
-    parts["train"] = {k: v for k, v in parts["train"].items() if k not in _left_out(recipe)}
+    aside = _weightless(recipe)
+    parts["train"] = {k: v for k, v in parts["train"].items() if k not in aside}
     files = [sha256(data / "train.parquet")]
-    if recipe.train.objective != "sft" and (data / "evaluate.parquet").is_file():
-        files.append(sha256(data / "evaluate.parquet"))  # its pairs are scored by the training
+    measured = recipe.train.held_out and "held_out" not in aside
+    if (measured or recipe.train.objective != "sft") and (data / "evaluate.parquet").is_file():
+        files.append(sha256(data / "evaluate.parquet"))  # training stops by it, or scores its pairs
     return hash_of([VERSION, parts, model_revision, *files])
 
 
-def _left_out(recipe: Recipe) -> set[str]:
+def _weightless(recipe: Recipe) -> set[str]:
     """Settings of `train` that do not change what is trained."""
-    unused = {"objective", "preference"} if recipe.train.objective == "sft" else set()
-    return {"save_steps", "keep", *unused}
+    train = recipe.train
+    keys = {"keep", "generate", "trackers"}
+    if train.objective == "sft":
+        keys |= {"objective", "preference"}
+    if not train.keep_best:
+        keys.add("save_steps")
+    return keys if train.stop or train.keep_best else keys | {"held_out"}
 
 
 def finished(out: Path, key: str) -> bool:
@@ -194,6 +217,11 @@ def _trainable_model(recipe: Recipe, place: Any) -> Any:
             f"{recipe.model.name} is an adapter, and cannot be fine-tuned in full",
             cure="komt export MODEL --format merged, and train that; or train.method=lora",
         )
+    if recipe.train.lora.dora and recipe.model.bits == 8:
+        raise UsageError(
+            "DoRA cannot be trained on a base in 8 bits: bitsandbytes loses the layers' scales",
+            cure="model.bits=4 (or 16, 32), or train.lora.dora=false",
+        )
     torch.manual_seed(recipe.seed)
     model = load_model(place, 32 if full else recipe.model.bits, trainable=True)
     if full:
@@ -210,53 +238,70 @@ def _settings(recipe: Recipe, key: str, steps: list[Step]) -> dict[str, Any]:
     """What a checkpoint must agree on with the run that resumes it."""
     parts = recipe.model_dump(mode="json", include={"model", "pack", "train"})
     flat = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
-    for name in _left_out(recipe):
+    for name in _weightless(recipe):
         flat.pop(f"train.{name}")
     # Bins may differ (a GPU takes larger ones): which examples a step holds, at which weight, may not.
     plan = hash_of([[sorted(step.sequences), step.weight] for step in steps])
     return {"seed": recipe.seed, **flat, "steps": len(steps), "plan": plan, INPUTS: key}
 
 
-def _run(loop: Loop, out: Path, settings: dict[str, Any], *, resume: bool, quiet: bool) -> tuple[int, float]:
-    """Run the steps; returns after how many it started, and the seconds it took from there."""
+def _run(
+    loop: Loop, watch: Watch, out: Path, settings: dict[str, Any], *, resume: bool, quiet: bool
+) -> tuple[int, int, float]:
+    """Run the steps; returns after how many it started and ended, and the seconds it took between."""
     folder, train = out / "checkpoints", loop.recipe.train
     model = loop.accelerator.unwrap_model(loop.model)
     figures = numerics(loop.recipe, model, loop.way, loop.accelerator.num_processes)
-    start = _resume(loop, folder, settings, figures) if resume else 0
-    began = time.perf_counter()
+    start = _resume(loop, watch, folder, settings, figures) if resume else 0
+    began, done = time.perf_counter(), start
     with (
         TrainLog(out / "log.jsonl", start, len(loop.steps), quiet=quiet)
         if is_main()
         else nullcontext() as log
     ):
 
-        def on_step(result: StepResult, last: bool) -> None:
+        def on_step(result: StepResult, last: bool) -> bool:
+            nonlocal done
+            done = result.step
             if log:
                 speed = result.examples / result.seconds
                 log.step(result.step, result.loss, result.lr, result.task_loss, speed, result.measures)
+            seen = watch.after(result)
             in_turn = result.step % train.save_steps == 0 or result.step == len(loop.steps)
-            if not (last or in_turn):
-                return
+            if not (last or in_turn or seen.save or seen.stop):
+                return False
             snapshot = take_snapshot(result.step, model, loop.optimizer, keep=is_main())
             if log:
                 log.sync()
                 losses = {"train": log.recent_loss(train.save_steps)}
-                if result.evaluation is not None:
-                    losses["evaluation"] = result.evaluation
+                if seen.loss is not None:
+                    losses["evaluation"] = seen.loss
                 rates = tuple(loop.scheduler.get_last_lr())
-                state = State(settings, figures, rates, losses if in_turn else {})
-                save_checkpoint(folder, snapshot, state, keep=train.keep, keep_best=train.keep_best)
+                state = State(settings, figures, rates, losses if in_turn else {}, watch.state())
+                save_checkpoint(
+                    folder,
+                    snapshot,
+                    state,
+                    keep=train.keep,
+                    keep_best=train.keep_best,
+                    spare=watch.best_step,
+                )
             loop.accelerator.wait_for_everyone()  # a process that left early would have the others ended
+            return seen.stop
 
         try:
-            loop.run(start, on_step)
+            watch.begin(start, log.say if log else None)
+            if not watch.over:
+                loop.run(start, on_step)
         except Interrupted as stop:
             stop.cure = "the same command with --resume goes on (komt run goes on by itself)"
             raise
-    return start, time.perf_counter() - began
+        finally:
+            watch.close()
+    return start, done, time.perf_counter() - began
 
 
-def _resume(loop: Loop, folder: Path, settings: dict[str, Any], figures: dict[str, Any]) -> int:
+def _resume(loop: Loop, watch: Watch, folder: Path, settings: dict[str, Any], figures: dict[str, Any]) -> int:
     """Put the newest valid checkpoint in place, if there is one; returns its step, and says what it found."""
     model = loop.accelerator.unwrap_model(loop.model)
     found = by_main(lambda: find_newest(folder, settings, model))
@@ -264,6 +309,7 @@ def _resume(loop: Loop, folder: Path, settings: dict[str, Any], figures: dict[st
         return 0
     restore(load_snapshot(found.path), model, loop.optimizer)
     loop.start_schedule(found.step)
+    watch.restore(found.state.watch)
     if found.state.rates != tuple(loop.scheduler.get_last_lr()):
         raise ModelError(
             f"the learning rate after step {found.step} was {found.state.rates}, and is "

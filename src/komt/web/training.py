@@ -1,4 +1,4 @@
-"""The training tab: the curves of a run, drawn anew while it goes on."""
+"""The training tab: curves, held-out figures and live samples of a run, drawn anew while it goes on."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from komt.web.events import AT_ONCE
 from komt.web.html import alert, render, told
 from komt.web.runs import Runs, Stamp, Unreadable, stamp
 from komt.web.text import Words
+from komt.web.training_beside import HELD_OUT, SAMPLES, beside, held_out_plots, held_out_rows, samples
 
 Changes = dict[Any, Any]
 Line = dict[str, Any]
@@ -76,18 +77,21 @@ class TrainingEvents:
         """A run was chosen."""
         return await asyncio.to_thread(self._drawn, name, None)
 
-    async def ticked(self, name: str | None, seen: tuple[int, int, int] | None) -> Changes:
-        """Two seconds went by: drawn anew only where the log has grown, or the minute has changed."""
+    async def ticked(self, name: str | None, seen: tuple[int, ...] | None) -> Changes:
+        """Two seconds went by: drawn anew only where a file has grown, or the minute has changed."""
         if not name:
             return {self.seen: gr.skip()}
         return await asyncio.to_thread(self._drawn, name, seen)
 
-    def _drawn(self, name: str | None, seen: tuple[int, int, int] | None) -> Changes:
+    def _drawn(self, name: str | None, seen: tuple[int, ...] | None) -> Changes:
         try:
             file = stamp(self.runs.file(name, "training"))
             done = file.path.with_name("train.json").is_file()
-            now = (file.time_ns, file.size_bytes, -1 if done else int(_age_s(file) // 60))
-            if now == seen:
+            others = [
+                one.size_bytes if one else -1 for n in (HELD_OUT, SAMPLES) for one in [beside(file.path, n)]
+            ]
+            now = (file.time_ns, file.size_bytes, *others, -1 if done else int(_age_s(file) // 60))
+            if now == (tuple(seen) if seen else None):
                 return {self.seen: gr.skip()}
             html = drawing(self.words, file, done=done)
         except Unreadable as error:
@@ -135,6 +139,7 @@ def drawing(words: Words, file: Stamp, *, done: bool) -> str:
         elapsed=_clock(lines[-1]["time"] - lines[0]["time"]),
         loss=plot(loss, words("training.loss.title"), words("training.x")),
         others=[
+            *held_out_plots(words, file.path),
             (words("training.lr"), plot([Curve(steps, rates)], words("training.lr"), words("training.x"))),
             (
                 words("training.speed"),
@@ -142,6 +147,8 @@ def drawing(words: Words, file: Stamp, *, done: bool) -> str:
             ),
         ],
         tasks=_tasks(lines, half_life),
+        held_out=held_out_rows(words, file.path),
+        samples=samples(file.path),
         table=lines[-_TABLE_STEPS:][::-1],
     )
 

@@ -1,0 +1,37 @@
+"""The optimiser: AdamW, for LoRA+ with a higher learning rate for the matrices B."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from komt.errors import ModelError
+from komt.recipe import TrainPart
+
+
+def make_optimizer(model: Any, train: TrainPart) -> torch.optim.Optimizer:
+    """AdamW over the parameters that require gradients; its first group has `train.lr`.
+
+    With `train.lora.plus_ratio` above 1, B (and DoRA's magnitudes) learn that many times as fast as A, as
+    PEFT's `create_loraplus_optimizer` groups them (LoRA+, arXiv 2402.12354); layers that are trained whole
+    learn as A does.
+
+    Raises:
+        ModelError: the model has no parameter to train.
+    """
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    if not named:
+        raise ModelError("no parameter of the model requires a gradient", cure="check train.lora.targets")
+    ratio = train.lora.plus_ratio if train.method == "lora" else 1.0
+    groups: list[dict[str, Any]] = [{"params": [p for _, p in named]}]
+    if ratio != 1.0:
+        groups = [
+            {"params": [p for name, p in named if not _learns_faster(name)]},
+            {"params": [p for name, p in named if _learns_faster(name)], "lr": train.lr * ratio},
+        ]
+    return torch.optim.AdamW(groups, lr=train.lr, weight_decay=train.weight_decay)
+
+
+def _learns_faster(name: str) -> bool:
+    return "lora_B" in name or "lora_embedding_B" in name or "lora_magnitude_vector" in name
