@@ -16,6 +16,7 @@ VERBS = {
     "sources": "where rows come from: list, show, fetch, import, check",
     "tasks": "what is asked: list, show, check",
     "build": "instruction data from a recipe, with manifest and rejects",
+    "check": "before training: what is trained on, memory, time, parity",
     "train": "the training stage alone; --resume goes on where it stopped",
     "chat": "talk with a model in the terminal",
     "generate": "JSON Lines in, JSON Lines with answers out",

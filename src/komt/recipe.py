@@ -114,6 +114,7 @@ class TrainPart(Part):
     generate: GeneratePart | None = None
     stop: StopPart | None = None
     trackers: tuple[Words, ...] = ()
+    unsupervised: Literal["error", "skip"] = "error"
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> TrainPart:

@@ -83,7 +83,10 @@ def test_training_leaves_an_adapter_a_log_and_a_summary(recipe, data_folder, tmp
     assert set(log[0]["task_loss"]) == {"toy.0", "toy.1"}
     assert log[-1]["loss"] < log[0]["loss"]
     assert (out / "adapter" / "tokenizer.json").is_file()
-    assert "packing: shared" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "packing: shared" in said
+    assert "checked: 24 rows, " in said
+    assert "<eos> trained on; 24 prompts as served" in said
 
 
 def test_log_lines_have_the_keys_that_programs_read(recipe, data_folder, tmp_path):
@@ -123,8 +126,10 @@ def test_a_run_that_lost_its_newest_checkpoint_goes_on_from_the_one_before(
     assert checkpoints_of(out) == ["step-000004", "step-000006"]
     weights = out / "checkpoints" / "step-000006" / "trainable.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
+    capsys.readouterr()
     train(recipe(), data_folder, out, resume=True, quiet=True)
     said = capsys.readouterr().err
+    assert "checked: " not in said
     assert "skipped checkpoint step-000006: trainable.safetensors is truncated" in said
     assert "going on after step 4 of" in said
     assert (out / ADAPTER).read_bytes() == (tmp_path / "whole" / ADAPTER).read_bytes()
@@ -189,8 +194,9 @@ def test_a_loss_that_is_not_finite_keeps_the_checkpoint_before(recipe, data_fold
         return plain(model, batch) * (float("inf") if done else 1.0)
 
     monkeypatch.setattr(loop_module, "target_losses", broken)
-    with pytest.raises(ModelError, match="of step 5 is not finite"):
+    with pytest.raises(ModelError, match="of step 5 is not finite") as caught:
         train(recipe(), data_folder, out, quiet=True)
+    assert str(out / "non-finite-step-000005.json") in str(caught.value)
     assert checkpoints_of(out) == ["step-000002", "step-000004"]
     assert [line["step"] for line in log_of(out)] == [1, 2, 3, 4]
     assert not (out / "adapter").exists()

@@ -101,19 +101,29 @@ def built(
         processes: of the local engine, as `_engine.engine_for` takes them.
         also: writes more into the folder before it appears.
     """
-    from komt.commands._engine import engine_for
-    from komt.mix import build, read_manifest, stage_key
+    from komt.mix import read_manifest
 
     with status("building") as note:
-        stage = stage_folder("build", stage_key(recipe))
-        if not (stage / "manifest.json").is_file():
-            with engine_for(recipe, engine, processes) as workers:
-                build(recipe, stage, fit_for(recipe), note, workers)
+        stage = built_stage(recipe, note, engine=engine, processes=processes)
         with staged_folder(target) as staged:
             shutil.copytree(stage, staged, dirs_exist_ok=True)
             note("writing formats")
             also(staged, read_manifest(staged))
     return read_manifest(target)
+
+
+def built_stage(
+    recipe: Recipe, note: Callable[[str], None], *, engine: str = "local", processes: int = 0
+) -> Path:
+    """The content-addressed folder of a recipe's data, built where it is not there yet; only to be read."""
+    from komt.commands._engine import engine_for
+    from komt.mix import build, stage_key
+
+    stage = stage_folder("build", stage_key(recipe))
+    if not (stage / "manifest.json").is_file():
+        with engine_for(recipe, engine, processes) as workers:
+            build(recipe, stage, fit_for(recipe), note, workers)
+    return stage
 
 
 def build_stage(recipe: Recipe, out: Path) -> Manifest:

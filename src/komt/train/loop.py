@@ -34,6 +34,18 @@ class Interrupted(KomtError):
     """Ctrl-C or SIGTERM: the step was finished and saved."""
 
 
+class NonFinite(ModelError):
+    """A step's loss or gradient is not finite; the weights are those of the step before."""
+
+    def __init__(self, step: int, loss: float, norm: float) -> None:
+        super().__init__(
+            f"the loss ({loss}) or gradient ({norm}) of step {step} is not finite; "
+            "the weights are those of the step before",
+            cure="lower train.lr, lengthen train.warmup, or train in more bits (model.bits)",
+        )
+        self.step, self.loss, self.norm = step, loss, norm
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What an objective makes of a bin: the step's loss is the sum of losses times weights over its weight.
@@ -226,11 +238,7 @@ class Loop:
         # Where weights are divided between processes (FSDP2) so is the norm.
         norm = float(clipped.full_tensor() if hasattr(clipped, "full_tensor") else clipped)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise ModelError(
-                f"the loss ({loss}) or gradient ({norm}) of step {number + 1} is not finite; "
-                "the weights are those of the step before",
-                cure="lower train.lr, lengthen train.warmup, or train in more bits (model.bits)",
-            )
+            raise NonFinite(number + 1, loss, norm)
         self.optimizer.step()
         self.scheduler.step()
         self.optimizer.zero_grad(set_to_none=True)

@@ -17,14 +17,14 @@ import torch
 from komt import __version__
 from komt.errors import DataError, ModelError, UsageError
 from komt.files import hash_of, remove_stale, sha256, staged_folder, write_json
-from komt.mix import read_examples
 from komt.models.load import attach_lora, load_model, load_tokenizer, save_adapter, save_full
 from komt.models.resolve import resolve
-from komt.pack.encode import TokenSequence, encode
+from komt.pack.encode import TokenSequence
 from komt.pack.pairs import plan_pairs
 from komt.pack.plan import Step, plan_steps
-from komt.pack.probe import Parity, probe
+from komt.pack.probe import Parity, Way, probe
 from komt.recipe import Recipe
+from komt.train.bad_batch import keeping_bad_batch
 from komt.train.checkpoint import (
     INPUTS,
     State,
@@ -38,6 +38,7 @@ from komt.train.log import TrainLog
 from komt.train.loop import Interrupted, Loop, StepResult, make_loop
 from komt.train.numerics import changed, numerics, reuse_threads
 from komt.train.pairs import prefer, read_pairs, write_held_out
+from komt.train.prepare import check_sequences, prepared
 from komt.train.processes import by_main, is_main
 from komt.train.samples import Answer
 from komt.train.snapshot import is_divided, restore, take_snapshot, trainable
@@ -84,12 +85,15 @@ def train(
     accelerator = tracked_accelerator(recipe, out)
     tokenizer = load_tokenizer(place)
     pairs = read_pairs(tokenizer, data) if recipe.train.objective != "sft" else None
-    examples = [] if pairs else read_examples(data / "train.parquet")
-    sequences = pairs.sequences if pairs else encode(tokenizer, examples, recipe.train.supervise)
-    _check_sequences(sequences, recipe)
-    model = _trainable_model(recipe, place)
+    if pairs:
+        sequences = pairs.sequences
+        check_sequences(sequences, recipe)
+    else:
+        fresh = not checkpoints(out / "checkpoints")
+        sequences = prepared(recipe, tokenizer, place, data, check=fresh)
+    model = trainable_model(recipe, place)
     parity = probe(model)
-    way = parity.way if recipe.pack.share or parity.way == "single" else "packed"
+    way = used_way(recipe, parity)
     pack = recipe.pack.model_copy(update={"share": way == "shared"})
     fill = fill_tokens(accelerator.device)
     plan = pack, recipe.train, recipe.seed, fill
@@ -100,7 +104,8 @@ def train(
     if is_main():
         print(_opening(sequences, steps, parity, way), file=sys.stderr)
     settings = _settings(recipe, key, steps)
-    start, done, seconds = _run(loop, watch, out, settings, resume=resume, quiet=quiet)
+    with keeping_bad_batch(loop, tokenizer, out):
+        start, done, seconds = _run(loop, watch, out, settings, resume=resume, quiet=quiet)
     summary = _summary(key, sequences, steps[:done], parity, way, start, seconds, loop.together)
     summary |= watch.finish(out / "checkpoints")
     _take_best(loop, out, summary)
@@ -130,6 +135,11 @@ def _save_result(loop: Loop, tokenizer: Any, place: Any, out: Path, summary: dic
             save(model, tokenizer, place, staged, weights)
         write_json(out / "train.json", summary)
     accelerator.wait_for_everyone()
+
+
+def used_way(recipe: Recipe, parity: Parity) -> Way:
+    """How bins are packed: as much as the probe allows and the recipe wants."""
+    return parity.way if recipe.pack.share or parity.way == "single" else "packed"
 
 
 def fill_tokens(device: torch.device) -> int:
@@ -193,19 +203,12 @@ def _make_room(out: Path, resume: bool) -> bool:
     return False
 
 
-def _check_sequences(sequences: list[TokenSequence], recipe: Recipe) -> None:
-    if not sequences:
-        raise DataError("the training data holds no supervised turn", cure="komt build RECIPE --show-rejects")
-    longest = max(sequences, key=len)
-    if len(longest) > recipe.pack.tokens:
-        raise DataError(
-            f"an example of {len(longest)} tokens is longer than pack.tokens ({recipe.pack.tokens})",
-            where=f"task {longest.task}, example {longest.example}",
-            cure="build again with data.over_long shorten or drop, or raise pack.tokens",
-        )
+def trainable_model(recipe: Recipe, place: Any) -> Any:
+    """The model as it is trained: with LoRA on it, or with gradients for all weights.
 
-
-def _trainable_model(recipe: Recipe, place: Any) -> Any:
+    Raises:
+        UsageError: a base in 4 or 8 bits cannot be fine-tuned in full.
+    """
     full = recipe.train.method == "full"
     if full and recipe.model.bits < 16:
         raise UsageError(

@@ -1,0 +1,285 @@
+"""How much memory a training takes: what is known is added up, what a bin keeps for its gradients is counted.
+
+The peak is the sum of
+
+- what the process holds once the model is loaded (measured);
+- gradients (4 bytes) and AdamW's two averages (8 bytes) of each trained weight, all fp32;
+- what autograd keeps of the largest bin: a·tokens + b·tokens² + c·rows + d bytes. The four are solved from
+  the tensors saved over four small bins of the same model: they hold for any family, adapter and kernel;
+- the head in backward: the gradient of the bin's logits, and two fp32 chunks of them;
+- copies in passing: the largest trained weight's gradient in bf16 and fp32, or one dequantised layer in bf16
+  twice;
+- on a CPU, what the C library's heap holds beside what is in use while bins come and go: a share of the
+  bin's tensors that was measured (bench/memory.py), `HEAP_SHARE`.
+
+With gradient checkpointing the input of each layer is kept, and one layer at a time is computed again: for
+that three times what it keeps, as measured.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from komt.pack.encode import TokenSequence
+from komt.pack.plan import Step
+from komt.pack.probe import Way, device_of
+from komt.pack.trie import trie_tokens
+from komt.recipe import Recipe
+from komt.train.loop import Interrupted, StepResult, make_loop
+
+GIB = 2**30
+HEAP_SHARE = 0.35
+# With checkpointing, tensors of the layer that is computed again: what it keeps, its gradients, what passes.
+_LAYER_WORK = 3.0
+# Tokens and target rows of the bins that are counted: enough to tell the four terms apart, and small.
+_COUNTED = ((64, 8), (128, 8), (256, 8), (128, 64))
+_LOGIT_CHUNK = 1 << 26  # pack/loss.py: 2**24 elements in fp32
+# NF4 with doubly quantised scales: 4 bits, 8/64 for a block's scale, 32/(64·256) for the scales' scale.
+_NF4_BYTES, _INT8_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8, 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class BinSize:
+    """A bin's tokens as packed, and the rows whose logits are needed."""
+
+    tokens: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What autograd keeps, in bytes, of a bin: by token, pair of tokens, row; and always."""
+
+    token: float
+    pair: float
+    row: float
+    fixed: float
+
+    def of(self, size: BinSize) -> float:
+        """Bytes for a bin."""
+        return self.layers(size) + self.row * size.rows + self.fixed
+
+    def layers(self, size: BinSize) -> float:
+        """The part of all layers together."""
+        return self.token * size.tokens + self.pair * size.tokens**2
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A predicted peak, in bytes, and what it is made of."""
+
+    loaded: float
+    trained: float
+    kept: float
+    head: float
+    copies: float
+    heap: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """The peak."""
+        return self.loaded + self.trained + self.kept + self.head + self.copies + self.heap
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the sum needs of a model.
+
+    Attributes:
+        layers, hidden, vocabulary: of its configuration.
+        trained: numbers in trained weights; largest_trained: in the largest of them.
+        largest_layer: numbers in the largest quantised weight, 0 where none is.
+        linear_widths: widths in and out of all linear layers, added up: LoRA trains r times as many numbers.
+        width: bytes of an activation, 2 or 4; on_cpu: where it is computed.
+    """
+
+    layers: int
+    hidden: int
+    vocabulary: int
+    trained: int
+    largest_trained: int
+    largest_layer: int
+    linear_widths: int
+    width: int
+    on_cpu: bool = True
+
+
+def shape_of(model: Any, recipe: Recipe) -> Shape:
+    """The shape of a loaded model, LoRA attached or all weights trained."""
+    config = model.config.get_text_config()
+    trained = [parameter.numel() for parameter in model.parameters() if parameter.requires_grad]
+    frozen = [
+        module.in_features * module.out_features
+        for module in model.modules()
+        if recipe.model.bits < 16 and type(module).__name__ in {"Linear4bit", "Linear8bitLt"}
+    ]
+    head = model.get_output_embeddings()
+    linear = [
+        module for module in model.modules() if isinstance(module, torch.nn.Linear) and module is not head
+    ]
+    return Shape(
+        config.num_hidden_layers,
+        config.hidden_size,
+        config.vocab_size,
+        sum(trained),
+        max(trained, default=0),
+        max(frozen, default=0),
+        sum(module.in_features + module.out_features for module in linear),
+        4 if recipe.model.bits == 32 else 2,
+        device_of(model).type == "cpu",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A predicted peak and what it rests on: the bin that keeps most, and what was counted."""
+
+    estimate: Estimate
+    size: BinSize
+    shape: Shape
+    saved: Saved
+
+
+def estimate(
+    shape: Shape,
+    saved: Saved,
+    size: BinSize,
+    loaded: float,
+    *,
+    checkpointing: bool,
+    several_bins: bool = True,
+) -> Estimate:
+    """The peak of a training step on a bin.
+
+    Args:
+        shape: of the model.
+        saved: from `count_saved`.
+        size: of the bin that keeps most.
+        loaded: bytes held with the model loaded and nothing computed yet.
+        checkpointing: whether layers are computed again in backward.
+        several_bins: whether a step holds several: the gradients of one stand beside the tensors of the next.
+    """
+    kept = saved.layers(size)
+    if checkpointing:
+        inputs = shape.layers * shape.hidden * shape.width * size.tokens
+        kept = inputs + _LAYER_WORK * kept / shape.layers
+    kept += saved.row * size.rows
+    logits = size.rows * shape.vocabulary
+    head = logits * shape.width + 2 * min(_LOGIT_CHUNK, 4 * logits)
+    heap = HEAP_SHARE * (kept + head) if shape.on_cpu else 0.0
+    averages, gradients = 8.0 * shape.trained, 4.0 * shape.trained
+    # The head's gradient comes first, in bf16 and in fp32, while all tensors of the bin are still there.
+    copies = max(6.0 * shape.largest_trained, 4.0 * shape.largest_layer)
+    before = gradients if several_bins else 0.0
+    if before + kept + head + heap + saved.fixed >= gradients:
+        return Estimate(loaded, averages + before, kept + saved.fixed, head, copies, heap)
+    return Estimate(loaded, averages + gradients, 0.0, 0.0, copies)
+
+
+def count_saved(recipe: Recipe, model: Any, way: Way) -> Saved:
+    """Solve the terms of `Saved` from the tensors that autograd saves over four small bins of random tokens.
+
+    The model is trained by these four steps: it is to be thrown away.
+    """
+    checkpointing = recipe.train.gradient_checkpointing
+    if checkpointing:
+        model.gradient_checkpointing_disable()
+    counted = []
+    for tokens, rows in _COUNTED:
+        sequences = _random_sequences(model, tokens, rows)
+        members = (tuple(range(len(sequences))),)
+        step = Step(members, float(rows), tokens, tokens)
+        with _counting(model) as sizes:
+            train_for_trial(recipe, sequences, [step], model, "packed" if way == "shared" else way)
+        counted.append(float(sum(sizes.values())))
+    if checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    terms = np.array([[t, t * t, r, 1.0] for t, r in _COUNTED])
+    solved = np.linalg.solve(terms, np.array(counted))
+    return Saved(*(max(0.0, float(value)) for value in solved))
+
+
+def train_for_trial(
+    recipe: Recipe, sequences: Sequence[TokenSequence], steps: Sequence[Step], model: Any, way: Way
+) -> list[StepResult]:
+    """Train a model that is thrown away afterwards; arguments as for `make_loop`."""
+    results: list[StepResult] = []
+
+    def keep(result: StepResult, last: bool) -> None:
+        results.append(result)
+
+    try:
+        make_loop(recipe, sequences, steps, model, way).run(0, keep)
+    except Interrupted:  # nothing is saved here
+        raise KeyboardInterrupt("nothing was changed") from None
+    return results
+
+
+def _random_sequences(model: Any, tokens: int, rows: int) -> list[TokenSequence]:
+    """Two sequences, so that masks are needed, with so many tokens and supervised ones in all."""
+    random = np.random.default_rng(0)
+    sequences = []
+    for number in range(2):
+        ids = random.integers(0, model.config.get_text_config().vocab_size, tokens // 2).astype(np.int32)
+        weights = np.zeros(len(ids), np.float32)
+        weights[-(rows // 2) :] = 1.0
+        sequences.append(TokenSequence(ids, weights, f"random:{number}"))
+    return sequences
+
+
+@contextmanager
+def _counting(model: Any) -> Iterator[dict[int, int]]:
+    """Bytes of each storage that autograd saves in the block, the model's own weights apart."""
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    sizes: dict[int, int] = {}
+
+    def saved(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(saved, lambda tensor: tensor):
+        yield sizes
+
+
+def bin_sizes(sequences: Sequence[TokenSequence], steps: Sequence[Step], way: Way) -> list[list[BinSize]]:
+    """Tokens and rows of each bin of each step (rows counted before those at one place are merged)."""
+    return [[_bin_size(sequences, members, way) for members in step.bins] for step in steps]
+
+
+def _bin_size(sequences: Sequence[TokenSequence], members: Sequence[int], way: Way) -> BinSize:
+    held = [sequences[index] for index in members]
+    rows = [int(np.count_nonzero(sequence.weights[1:])) for sequence in held]
+    if way == "single":
+        return max((BinSize(len(one), n) for one, n in zip(held, rows, strict=True)), key=lambda b: b.tokens)
+    flat = sum(map(len, held))
+    return BinSize(trie_tokens([one.ids for one in held]) if way == "shared" else flat, sum(rows))
+
+
+def weight_bytes(folder: Path, bits: int) -> float:
+    """Bytes of a model's weights in so many bits, by its files' headers; embeddings and head stay in bf16."""
+    total = 0.0
+    for file in sorted(folder.glob("model*.safetensors")):
+        with file.open("rb") as opened:
+            header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
+        for name, entry in header.items():
+            if name != "__metadata__":
+                total += float(np.prod(entry["shape"], dtype=np.float64)) * _bytes_each(name, entry, bits)
+    return total
+
+
+def _bytes_each(name: str, entry: dict[str, Any], bits: int) -> float:
+    if bits >= 16:
+        return bits / 8
+    is_linear = len(entry["shape"]) == 2 and "embed" not in name and "lm_head" not in name
+    return {4: _NF4_BYTES, 8: _INT8_BYTES}[bits] if is_linear else 2.0
