@@ -65,7 +65,7 @@ def write_mixture(path: Path) -> int:
     try:
         with path.open("w", encoding="utf-8") as file:
             for task in training_tasks(recipe).tasks.values():
-                for _ in _rendered(task, recipe.seed, seen):
+                for _ in rendered(task, recipe.seed, seen):
                     (prompt, values), (answer, _) = seen[-2:]
                     row = {
                         "prompt": prompt,
@@ -79,7 +79,8 @@ def write_mixture(path: Path) -> int:
     return written
 
 
-def _rendered(task: Any, seed: int, seen: list[Any]) -> Iterator[Any]:
+def rendered(task: Any, seed: int, seen: list[Any]) -> Iterator[Any]:
+    """Examples of a task's training rows; `seen` is cleared before each."""
     from komt.sources import Rejected, read_rows
     from komt.tasks import UnusableRow, render
 

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from komt.pack.attention import additive, folded
 from komt.pack.batch import Batch
-from komt.pack.masks import attention_masks, trie_visibility
+from komt.pack.masks import attention_masks, boundaries, trie_visibility, unconfined_layers
 
-# Rows of logits turned to fp32 at a time: the copy stays small beside the logits of a large vocabulary.
-_CHUNK_ELEMENTS = 1 << 24
+# Logits turned to fp32 at a time, at least a row: so few that a CPU's cache holds them from one operation to
+# the next and the allocator hands out the same memory again; on a GPU enough to keep it busy.
+_CHUNK_ELEMENTS, _GPU_CHUNK_ELEMENTS = 1 << 20, 1 << 24
 
 
 class _CrossEntropy(torch.autograd.Function):
@@ -25,8 +26,7 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target_rows: Tensor, targets: Tensor) -> Tensor:
-        step = max(1, _CHUNK_ELEMENTS // logits.shape[1])
-        log_sums = torch.cat([chunk.float().logsumexp(1) for chunk in torch.split(logits, step)])
+        log_sums = torch.cat([_log_sum(chunk) for chunk in torch.split(logits, _chunk_rows(logits))])
         ctx.save_for_backward(logits, log_sums, target_rows, targets)
         return log_sums[target_rows] - logits[target_rows, targets].float()
 
@@ -36,10 +36,10 @@ class _CrossEntropy(torch.autograd.Function):
         upstream = gradients[0]
         mass = torch.zeros_like(log_sums).index_add_(0, target_rows, upstream)
         result = torch.empty_like(logits)
-        step = max(1, _CHUNK_ELEMENTS // logits.shape[1])
+        step = _chunk_rows(logits)
         for start in range(0, len(logits), step):
             part = slice(start, start + step)
-            soft = (logits[part].float() - log_sums[part, None]).exp_().mul_(mass[part, None])
+            soft = logits[part].float().sub_(log_sums[part, None]).exp_().mul_(mass[part, None])
             inside = (target_rows >= start) & (target_rows < start + step)
             soft.index_put_(
                 (target_rows[inside] - start, targets[inside]), -upstream[inside], accumulate=True
@@ -48,16 +48,34 @@ class _CrossEntropy(torch.autograd.Function):
         return result, None, None
 
 
+def _chunk_rows(logits: Tensor) -> int:
+    elements = _CHUNK_ELEMENTS if logits.device.type == "cpu" else _GPU_CHUNK_ELEMENTS
+    return max(1, elements // logits.shape[1])
+
+
+def _log_sum(logits: Tensor) -> Tensor:
+    """`logsumexp` of each row in fp32, with one copy of the logits instead of three."""
+    wide = torch.empty_like(logits, dtype=torch.float32).copy_(logits)
+    most = wide.amax(1)
+    return wide.sub_(most[:, None]).exp_().sum(1).log_().add_(most)
+
+
 def forward_rows(model: Any, batch: Batch) -> Tensor:
     """Logits of the batch's rows, (R, vocabulary).
 
-    Scaling and soft caps stay the model's business (`logits_to_keep` with a tensor of row numbers).
+    Scaling and soft caps stay the model's business (`logits_to_keep` with a tensor of row numbers). Layers
+    that no mask confines are told where sequences begin and end: `probe` finds out whether they keep to it.
     """
     inner = getattr(model, "module", model)  # under DDP the model stands inside a wrapper
     alone = bool((batch.ends == len(batch.ends)).all())
-    with contextlib.nullcontext(False) if alone else folded(inner, len(batch.ends)) as is_folded:
+    told = None
+    if not alone and unconfined_layers(inner.config):
+        told = boundaries(batch.ends, batch.positions[0])
+    with (
+        folded(inner, len(batch.ends)) if not (alone or told) else contextlib.nullcontext(False) as is_folded
+    ):
         masks = None  # one sequence alone: the model's own causal order, also where no mask could confine it
-        if not alone:
+        if not alone and not told:
             positions = batch.positions[0]
             masks = attention_masks(inner.config, trie_visibility(batch.ends), positions, positions)
         output = model(
@@ -66,8 +84,9 @@ def forward_rows(model: Any, batch: Batch) -> Tensor:
             attention_mask=additive(masks) if is_folded else masks,
             use_cache=False,
             logits_to_keep=batch.rows,
+            **(told or {}),
         )
-    return cast(Tensor, output.logits[0])
+    return cast(Tensor, output.logits.squeeze(0))
 
 
 def target_losses(model: Any, batch: Batch) -> Tensor:

@@ -45,10 +45,8 @@ def attention_masks(config: Any, visible: Tensor, queries: Tensor, keys: Tensor)
     config = config.get_text_config()
     window = getattr(config, "sliding_window", None)
     kinds = set(getattr(config, "layer_types", None) or ())
-    if unknown := kinds - {_WINDOWED, _FULL}:
-        raise ModelError(
-            f"layers of type {', '.join(sorted(unknown))} cannot be confined by an attention mask"
-        )
+    if unknown := unconfined_layers(config):
+        raise ModelError(f"layers of type {', '.join(unknown)} cannot be confined by an attention mask")
     full = visible[None, None]
     slides = _WINDOWED in kinds if kinds else getattr(config, "use_sliding_window", True)
     if not window or not slides:
@@ -57,3 +55,36 @@ def attention_masks(config: Any, visible: Tensor, queries: Tensor, keys: Tensor)
         return {_FULL: full, _WINDOWED: full} if kinds else full  # no path is longer than the window
     windowed = full & (queries[:, None] - keys[None, :] < window)
     return {_FULL: full, _WINDOWED: windowed} if kinds else windowed
+
+
+def unconfined_layers(config: Any) -> list[str]:
+    """Types of layers that no mask confines: recurrent or linear attention, convolutions, chunks."""
+    kinds = getattr(config.get_text_config(), "layer_types", None) or ()
+    return sorted(set(kinds) - {_WINDOWED, _FULL})
+
+
+def boundaries(ends: Tensor, positions: Tensor) -> dict[str, Tensor | int] | None:
+    """Where separate sequences of a packed row begin and end, as transformers' recurrent layers take it.
+
+    Args:
+        ends: subtree ends, (T,).
+        positions: position ids, (T,).
+
+    Returns:
+        `seq_idx` (1, T), `cu_seq_lens_q` and `_k` (sequences + 1,), `max_length_q` and `_k`; None if tokens
+        are shared: these layers hand on one state only.
+    """
+    starts = torch.nonzero(positions == 0)[:, 0]
+    limits = torch.cat([starts, starts.new_tensor([len(ends)])])
+    lengths = limits.diff()
+    if not torch.equal(ends, limits[1:].repeat_interleave(lengths)):
+        return None
+    index = torch.arange(len(starts), device=ends.device).repeat_interleave(lengths)
+    limits, longest = limits.int(), int(lengths.max())
+    return {
+        "seq_idx": index.int()[None],
+        "cu_seq_lens_q": limits,
+        "cu_seq_lens_k": limits,
+        "max_length_q": longest,
+        "max_length_k": longest,
+    }

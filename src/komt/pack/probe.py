@@ -57,17 +57,17 @@ def probe(model: Any) -> Parity:
         allowed = FP32_TOLERANCE
         if _precision(model) != torch.float32:
             allowed = LOW_PRECISION_FACTOR * max(_rounding(model, sequences, alone), 1e-4)
-        reason, error = "", 0.0
+        reasons, error = [], 0.0
         for way in ("shared", "packed"):
             try:
                 error = _difference(_losses_packed(model, sequences, share=way == "shared"), alone)
             except Exception as failure:  # a model may refuse such masks in any way it likes
-                reason = f"not {way}: {(str(failure) or repr(failure)).splitlines()[0]}"
+                reasons.append(f"not {way}: {(str(failure) or repr(failure)).splitlines()[0]}")
                 continue
             if error <= allowed:
-                return Parity(way, error, allowed, reason)
-            reason = f"not {way}: losses differ by {error:.1e}"
-    return Parity("single", 0.0, allowed, reason)
+                return Parity(way, error, allowed, "; ".join(reasons))
+            reasons.append(f"not {way}: losses differ by {error:.1e}")
+    return Parity("single", 0.0, allowed, "; ".join(reasons))
 
 
 def device_of(model: Any) -> torch.device:

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from komt.errors import KomtError, ModelError
+from komt.models.fused import fused_layers
 from komt.pack.batch import Batch, pack_sequences
 from komt.pack.encode import TokenSequence
 from komt.pack.loss import target_losses
@@ -122,7 +123,7 @@ class Loop:
             Interrupted: asked to stop; `on_step` has seen the last finished step.
         """
         self.model.train()
-        with self._signals():
+        with self._signals(), fused_layers(self.accelerator.unwrap_model(self.model)):
             for number in range(start, len(self.steps)):
                 result, stopping = self._step(number), self._stopping()
                 if on_step(result, stopping or number + 1 == len(self.steps)):

@@ -45,8 +45,8 @@ from komt.train.snapshot import is_divided, restore, take_snapshot, trainable
 from komt.train.trackers import tracked_accelerator
 from komt.train.watch import Watch, make_watch
 
-VERSION = 1
-# About a passage with its questions: matrix products are large enough, and attention costs a bin's square.
+VERSION = 2
+# About a passage with its questions: matrix products are large enough, and activations still near the caches.
 CPU_FILL = 768
 
 
@@ -143,7 +143,7 @@ def used_way(recipe: Recipe, parity: Parity) -> Way:
 
 
 def fill_tokens(device: torch.device) -> int:
-    """How far bins are filled: on a CPU attention costs the square of a bin, so little bins are faster."""
+    """How far bins are filled: a CPU gains nothing from large ones, and they take more memory."""
     return CPU_FILL if device.type == "cpu" else 0
 
 
