@@ -5,7 +5,9 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from komt.pack import loss, pack_sequences
-from komt.pack.attention import NAME, additive, folded, folded_attention
+from komt.pack.attention import NAME, additive, block_pairs, blocks_of, folded, folded_attention
+from komt.pack.masks import trie_visibility
+from komt.pack.trie import build_trie
 from komt.testing import FAMILIES, tiny_model
 
 
@@ -47,3 +49,11 @@ def test_soft_caps_sinks_long_rows_and_checkpointing_keep_sdpa():
     model.config.attn_logit_softcapping = 50.0
     with folded(model, 10) as used:
         assert not used
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_pairs_of_blocks_are_those_of_the_mask(share):
+    trie = build_trie([[1] * 150 + [n] * 60 for n in (2, 3, 4)] + [[5] * 90], share=share)
+    blocks = blocks_of(trie_visibility(torch.from_numpy(trie.ends)))
+    assert block_pairs(trie.ends) == sum((end - start) * (last - first) for start, end, first, last in blocks)
+    assert block_pairs(trie.ends) < len(trie) ** 2

@@ -6,6 +6,8 @@ import struct
 import pytest
 import torch
 
+from komt.models.fused import fused_layers
+from komt.pack.attention import block_pairs
 from komt.pack.batch import pack_sequences
 from komt.pack.loss import target_losses
 from komt.pack.plan import plan_steps
@@ -41,37 +43,40 @@ def test_what_is_counted_over_small_bins_holds_for_a_larger_one(family, toy_reci
         return tensor
 
     model.train()
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with fused_layers(model), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         target_losses(model, batch).sum()
-    predicted = saved.of(BinSize(batch.ids.shape[1], len(batch.rows)))
+    pairs = block_pairs(batch.ends.numpy())
+    predicted = saved.of(BinSize(batch.ids.shape[1], len(batch.rows), pairs))
     assert batch.ids.shape[1] > 600
     assert predicted == pytest.approx(sum(sizes.values()), rel=0.03)
 
 
 def test_the_sum_adds_what_stands_at_the_same_time():
-    found = estimate(SHAPE, SAVED, BinSize(10, 3), 1e6, checkpointing=False)
+    found = estimate(SHAPE, SAVED, BinSize(10, 3, 100), 1e6, checkpointing=False)
     kept = 80 * 10 + 4 * 100 + 200 * 3
     head = 3 * 100 * 2 + 2 * 4 * 300
     assert (found.loaded, found.kept, found.head, found.copies) == (1e6, kept + 50, head, 6 * 500)
     assert found.trained == 12 * 1000
     assert found.total == pytest.approx(1e6 + 12_000 + (kept + head) * 1.35 + 50 + 3000)
-    lone = estimate(SHAPE, SAVED, BinSize(10, 3), 1e6, checkpointing=False, several_bins=False)
+    lone = estimate(SHAPE, SAVED, BinSize(10, 3, 100), 1e6, checkpointing=False, several_bins=False)
     # One bin a step: while its tensors are there, the gradients are not yet.
     assert (lone.trained, lone.kept) == (8 * 1000, kept + 50)
     large = Shape(4, 10, 100, 10_000, 500, 0, 20, 2)
-    grown = estimate(large, SAVED, BinSize(1, 1), 0, checkpointing=False, several_bins=False)
+    grown = estimate(large, SAVED, BinSize(1, 1, 1), 0, checkpointing=False, several_bins=False)
     assert (grown.trained, grown.kept) == (12 * 10_000, 0.0)
 
 
 def test_checkpointing_keeps_the_inputs_of_layers_and_one_layer():
-    plain, less = (estimate(SHAPE, SAVED, BinSize(10, 3), 0, checkpointing=on).kept for on in (False, True))
+    plain, less = (
+        estimate(SHAPE, SAVED, BinSize(10, 3, 100), 0, checkpointing=on).kept for on in (False, True)
+    )
     layers = 80 * 10 + 4 * 100
     assert plain - less == layers - 3 * layers / 4 - 4 * 10 * 2 * 10
 
 
 def test_a_gpu_has_no_heap_of_the_c_library():
     gpu = Shape(4, 10, 100, 1000, 500, 0, 20, 2, on_cpu=False)
-    assert estimate(gpu, SAVED, BinSize(10, 3), 0, checkpointing=False).heap == 0
+    assert estimate(gpu, SAVED, BinSize(10, 3, 100), 0, checkpointing=False).heap == 0
 
 
 def test_shapes_count_what_is_trained(toy_recipe, adapted):

@@ -168,7 +168,8 @@ def test_packing_changes_neither_loss_nor_gradient(
     assert bins == 1
     assert other_bins > 1 or tokens == 4096
     assert other.loss == pytest.approx(result.loss, rel=1e-5)
-    assert other.measures == pytest.approx(result.measures, rel=1e-5)
+    # A margin is a difference of log-probabilities of about ten nats, in fp32.
+    assert other.measures == pytest.approx(result.measures, rel=1e-5, abs=1e-5)
     assert (other_gradient - gradient).norm() <= 1e-5 * gradient.norm()
 
 

@@ -12,7 +12,7 @@ SAVED = Saved(token=1e6, pair=0.0, row=2000.0, fixed=0.0)
 @pytest.fixture
 def found(toy_recipe, model_folder):
     recipe = toy_recipe(bits=16, pack={"tokens": 2048})
-    size = BinSize(2048, 100)
+    size = BinSize(2048, 100, 2048**2)
     predicted = estimate(SHAPE, SAVED, size, 1e8, checkpointing=False)
     return recipe, Prediction(predicted, size, SHAPE, SAVED), model_folder()
 

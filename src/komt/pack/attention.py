@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -123,6 +125,19 @@ def blocks_of(visible: Tensor) -> list[Block]:
         end = min(start + _QUERIES, len(visible))
         blocks.append((start, end, int(seen[0]), int(seen[-1]) + 1))
     return blocks
+
+
+def block_pairs(ends: npt.NDArray[np.integer[Any]]) -> int:
+    """Pairs of query and key in the blocks of a trie, whose weights are kept for the backward pass.
+
+    Args:
+        ends: as of `komt.pack.trie.Trie`, (T,).
+    """
+    pairs = 0
+    for start in range(0, len(ends), _QUERIES):
+        end = min(start + _QUERIES, len(ends))
+        pairs += (end - start) * (end - int(np.argmax(ends[:end] > start)))
+    return pairs
 
 
 @contextlib.contextmanager

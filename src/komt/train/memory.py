@@ -4,7 +4,7 @@ The peak is the sum of
 
 - what the process holds once the model is loaded (measured);
 - gradients (4 bytes) and AdamW's two averages (8 bytes) of each trained weight, all fp32;
-- what autograd keeps of the largest bin: a·tokens + b·tokens² + c·rows + d bytes. The four are solved from
+- what autograd keeps of the largest bin: a·tokens + b·pairs + c·rows + d bytes. The four are solved from
   the tensors saved over four small bins of the same model: they hold for any family, adapter and kernel;
 - the head in backward: the gradient of the bin's logits, and two fp32 chunks of them;
 - copies in passing: the largest trained weight's gradient in bf16 and fp32, or one dequantised layer in bf16
@@ -29,10 +29,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from komt.pack.attention import block_pairs
 from komt.pack.encode import TokenSequence
 from komt.pack.plan import Step
 from komt.pack.probe import Way, device_of
-from komt.pack.trie import trie_tokens
+from komt.pack.trie import build_trie
 from komt.recipe import Recipe
 from komt.train.loop import Interrupted, StepResult, make_loop
 
@@ -42,17 +43,18 @@ HEAP_SHARE = 0.35
 _LAYER_WORK = 3.0
 # Tokens and target rows of the bins that are counted: enough to tell the four terms apart, and small.
 _COUNTED = ((64, 8), (128, 8), (256, 8), (128, 64))
-_LOGIT_CHUNK = 1 << 26  # pack/loss.py: 2**24 elements in fp32
+_LOGIT_CHUNK, _GPU_LOGIT_CHUNK = 1 << 22, 1 << 26  # pack/loss.py: 2**20 and 2**24 elements in fp32
 # NF4 with doubly quantised scales: 4 bits, 8/64 for a block's scale, 32/(64·256) for the scales' scale.
 _NF4_BYTES, _INT8_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8, 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class BinSize:
-    """A bin's tokens as packed, and the rows whose logits are needed."""
+    """A bin's tokens as packed, rows whose logits are needed, and pairs that attend (`block_pairs`)."""
 
     tokens: int
     rows: int
+    pairs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Saved:
 
     def layers(self, size: BinSize) -> float:
         """The part of all layers together."""
-        return self.token * size.tokens + self.pair * size.tokens**2
+        return self.token * size.tokens + self.pair * size.pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,8 @@ def estimate(
         kept = inputs + _LAYER_WORK * kept / shape.layers
     kept += saved.row * size.rows
     logits = size.rows * shape.vocabulary
-    head = logits * shape.width + 2 * min(_LOGIT_CHUNK, 4 * logits)
+    chunk = _LOGIT_CHUNK if shape.on_cpu else _GPU_LOGIT_CHUNK
+    head = logits * shape.width + 2 * min(chunk, 4 * logits)
     heap = HEAP_SHARE * (kept + head) if shape.on_cpu else 0.0
     averages, gradients = 8.0 * shape.trained, 4.0 * shape.trained
     # The head's gradient comes first, in bf16 and in fp32, while all tensors of the bin are still there.
@@ -193,18 +196,18 @@ def count_saved(recipe: Recipe, model: Any, way: Way) -> Saved:
     checkpointing = recipe.train.gradient_checkpointing
     if checkpointing:
         model.gradient_checkpointing_disable()
-    counted = []
+    counted, terms = [], []
     for tokens, rows in _COUNTED:
         sequences = _random_sequences(model, tokens, rows)
         members = (tuple(range(len(sequences))),)
+        terms.append([tokens, _size_of(sequences, share=False).pairs, rows, 1.0])
         step = Step(members, float(rows), tokens, tokens)
         with _counting(model) as sizes:
             train_for_trial(recipe, sequences, [step], model, "packed" if way == "shared" else way)
         counted.append(float(sum(sizes.values())))
     if checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    terms = np.array([[t, t * t, r, 1.0] for t, r in _COUNTED])
-    solved = np.linalg.solve(terms, np.array(counted))
+    solved = np.linalg.solve(np.array(terms), np.array(counted))
     return Saved(*(max(0.0, float(value)) for value in solved))
 
 
@@ -259,11 +262,15 @@ def bin_sizes(sequences: Sequence[TokenSequence], steps: Sequence[Step], way: Wa
 
 def _bin_size(sequences: Sequence[TokenSequence], members: Sequence[int], way: Way) -> BinSize:
     held = [sequences[index] for index in members]
-    rows = [int(np.count_nonzero(sequence.weights[1:])) for sequence in held]
     if way == "single":
-        return max((BinSize(len(one), n) for one, n in zip(held, rows, strict=True)), key=lambda b: b.tokens)
-    flat = sum(map(len, held))
-    return BinSize(trie_tokens([one.ids for one in held]) if way == "shared" else flat, sum(rows))
+        return max((_size_of([one], share=False) for one in held), key=lambda size: size.tokens)
+    return _size_of(held, share=way == "shared")
+
+
+def _size_of(held: Sequence[TokenSequence], *, share: bool) -> BinSize:
+    ends = build_trie([one.ids for one in held], share=share).ends
+    rows = sum(int(np.count_nonzero(one.weights[1:])) for one in held)
+    return BinSize(len(ends), rows, block_pairs(ends))
 
 
 def weight_bytes(folder: Path, bits: int) -> float:

@@ -81,7 +81,8 @@ def _total(recipe: Recipe, changed: Recipe, found: Prediction, folder: Path) -> 
     shape, saved = _changed(recipe, changed, found.shape, found.saved)
     loaded = found.estimate.loaded + held_bytes(changed, folder) - held_bytes(recipe, folder)
     share = min(1.0, changed.pack.tokens / found.size.tokens)
-    size = BinSize(round(found.size.tokens * share), max(1, round(found.size.rows * share)))
+    tokens, rows, pairs = (round(n * share) for n in (found.size.tokens, found.size.rows, found.size.pairs))
+    size = BinSize(tokens, max(1, rows), pairs)
     checkpointing = changed.train.gradient_checkpointing
     return estimate(shape, saved, size, loaded, checkpointing=checkpointing).total
 
