@@ -65,6 +65,12 @@ _OTHER = re.compile(
 _POINTED_RANGE = re.compile(
     rf"\s*(?:[~∼〜–—-]|에서|부터|or|또는|이나|,)\s*{_DIGITS}\s*{POINTS}", re.IGNORECASE
 )
+# "2점과 4점 사이", "3점 혹은 4점", "8점에서 9점": two ends of which neither is the score.
+_SPAN = re.compile(
+    rf"\s*(?:(?:[~∼〜～]|에서|부터|또는|혹은|이나|내지|or|to)\s*{NUMBER}(?:\s*{POINTS})?"
+    rf"|(?:과|와|하고|and)\s*{NUMBER}(?:\s*{POINTS})?\s*(?:의\s*)?(?:사이|중간))",
+    re.IGNORECASE,
+)
 _ENDS = re.compile(
     r"$|[\s.,;:!?)\]}>\"'|/~(\[–—\\·…-]|점|입니다|이다|으로|로|이며|이고|을|를|이라|points?|out"
 )
@@ -143,6 +149,8 @@ def value_at(text: str, at: int) -> Value | None:
     if text[end : end + 1] == "/" and text[end + 1 : end + 2].isdigit():
         why = "a date or a second fraction"
     unit = bool(points or of is not None)
+    if span := _SPAN.match(text, end):
+        why, end, unit = "a range", span.end(), unit or bool(re.search(rf"{POINTS}", span[0], re.IGNORECASE))
     return Value(None if why else number, of, start, end, unit, why)
 
 
