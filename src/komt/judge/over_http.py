@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -38,6 +39,7 @@ _SUBSTITUTES: Mapping[str, str] = {
     "top_k": "",
 }
 _SAID_CHARACTERS = 300
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
 class HttpTransport:
@@ -168,7 +170,7 @@ def _reply(response: httpx2.Response, seconds: float) -> Reply:
         text = choice["message"]["content"]
         refusal = choice["message"].get("refusal")
         reason = choice.get("finish_reason")
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise BrokenError(
             f"nonsense instead of a reply: {response.text[:_SAID_CHARACTERS]!r}", charged=True
         ) from error
@@ -181,7 +183,7 @@ def _reply(response: httpx2.Response, seconds: float) -> Reply:
     usage = answer.get("usage")
     counted = usage if isinstance(usage, dict) else {}
     return Reply(
-        text.encode("utf-8", "replace").decode(),
+        _HALF_PAIR.sub("\ufffd", text),  # "?" in its place would make a question of a score
         cut=reason == "length",
         prompt_tokens=_count(counted.get("prompt_tokens")),
         completion_tokens=_count(counted.get("completion_tokens")),
@@ -197,7 +199,7 @@ def _said(response: httpx2.Response) -> str:
     try:
         error = response.json()["error"]
         said = str(error["message"] if isinstance(error, dict) else error)
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         said = response.text.strip() or response.reason_phrase
     return said[:_SAID_CHARACTERS]
 
