@@ -170,7 +170,7 @@ def undecodable(byte: bytes, codec: str, where: str, at: int = 0) -> DataError:
     return DataError(
         f"not {codec} text: {what}",
         where=f"{where}, byte {at}",
-        cure="name the file's encoding (such as cp949 or utf-16), or save it as UTF-8",
+        cure="save it as UTF-8; in a recipe or a declaration its encoding can be named, too (cp949, utf-16)",
     )
 
 

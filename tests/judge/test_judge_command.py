@@ -258,9 +258,31 @@ def test_published_files_are_read_again_and_compared(home, tmp_path, capsys):
     assert "line 2: recorded 0, the reply says no score (the judge declines)" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("score", ["NaN", "1e400", "9" * 400, "true", '"nan"', "[4]", '"4점"'])
+def test_a_recorded_score_that_is_no_number_is_told_with_its_place(home, tmp_path, capsys, score):
+    path = tmp_path / "m.jsonl"
+    row = '{"id": 1, "instruction": "질문", "answer": "답", "chatgpt": "점수: 4", "score": %s}'
+    path.write_text(row % score, encoding="utf-8")
+    assert main(["judge", "import", str(path)]) == 1
+    error = capsys.readouterr().err
+    assert "is no number" in error
+    assert "m.jsonl, line 1" in error
+
+
+def test_published_rows_without_ids_are_told_apart_by_their_questions(home, tmp_path, capsys):
+    path = tmp_path / "m.jsonl"
+    row = {"id": None, "answer": "답", "chatgpt": "점수: 4", "score": 4, "model": "[/b]"}
+    rows = [{**row, "instruction": f"질문 {n}"} for n in range(2)]
+    path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+    assert main(["judge", "import", str(path)]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:4] == ["[/b]", "2", "2", "8"]
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
+        ("[" * 100_000, "JSON that cannot be read"),
+        ("1" * 5_000, "JSON that cannot be read"),
         ('{"id": 1, "answer": "답"}', "no question to the id '1'"),
         ('{"id": 1, "instruction": "질문"}', "no answer in it"),
         ('{"id": 1, "instruction": "질문", "answer": 5}', "'answer' is no text"),

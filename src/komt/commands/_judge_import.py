@@ -84,6 +84,7 @@ def _check_models(files: list[Path], rows: list[dict[str, Any]]) -> None:
 
 def _print(table: dict[str, dict[str, Any]], found: list[Disagreement]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     shown = Table(
@@ -101,7 +102,7 @@ def _print(table: dict[str, dict[str, Any]], found: list[Disagreement]) -> None:
     for model, about in table.items():
         read, recorded = about["read"], about["recorded"]
         cells = [about["questions"], read["scored"], *_figures(read), *_figures(recorded, average=False)]
-        shown.add_row(model, *map(str, cells))
+        shown.add_row(escape(model), *map(str, cells))
     console = Console(highlight=False)
     console.print(shown)
     for one in found:

@@ -74,6 +74,7 @@ def _finding_lines(found: JudgeFindings) -> list[str]:
 
 def _print_scores(scores: list[dict[str, Any]]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     heads = ("model", "rubric", "score", "95 % interval", "questions", "unscored")
@@ -83,5 +84,6 @@ def _print_scores(scores: list[dict[str, Any]]) -> None:
         interval = "–" if row["low"] is None else f"{row['low']:.2f} – {row['high']:.2f}"
         value = "–" if row["value"] is None else f"{row['value']:.2f}{scale}"
         rubric = row["task"].removeprefix("judge:")
-        table.add_row(row["model"], rubric, value, interval, str(row["n"]), str(row["unscored"]))
+        cells = (row["model"], rubric, value, interval, str(row["n"]), str(row["unscored"]))
+        table.add_row(*map(escape, cells))
     Console(highlight=False).print(table)

@@ -130,12 +130,22 @@ def rows_of(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield place, nfc(row)
 
 
+def id_of(row: dict[str, Any], otherwise: str) -> str:
+    """A row's id; what it asks, where it has none or null."""
+    value = row.get("id")
+    return otherwise if value is None or value == "" else str(value)
+
+
 def _json(text: str, where: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(
             f"not JSON: {error.msg} (column {error.colno})", where=where, cure=f"rows are {_FORM}"
+        ) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets without end
+        raise DataError(
+            f"JSON that cannot be read: {error}", where=where, cure=f"rows are {_FORM}"
         ) from error
 
 
@@ -147,8 +157,8 @@ def _question(row: dict[str, Any], place: str) -> Question:
         )
     if len(turns) > 2:
         raise DataError(f"{len(turns)} turns, where one or two can be judged", where=place)
-    name, category = str(row.get("id", turns[0])), str(row.get("category") or row.get("task") or "")
-    return Question(name, category, turns, _points(row, len(turns), place))
+    category = str(row.get("category") or row.get("task") or "")
+    return Question(id_of(row, turns[0]), category, turns, _points(row, len(turns), place))
 
 
 def _points(row: dict[str, Any], turns: int, place: str) -> tuple[tuple[str, ...], ...]:
@@ -171,7 +181,7 @@ def _answered(row: dict[str, Any], place: str, model: str, known: dict[str, Ques
     if not answers:
         raise DataError("no answer in it", where=place, cure=f"rows are {_FORM}")
     turns = _texts(row, _ASKED, place)
-    name = str(row.get("id", turns[0] if turns else ""))
+    name = id_of(row, turns[0] if turns else "")
     question = known.get(name)
     if question is None and not turns:
         raise DataError(

@@ -6,6 +6,7 @@ the score that was recorded is held against it: a reply that says nothing was of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from komt.errors import DataError
 from komt.judge.folder import Row
-from komt.judge.items import Answered, rows_of
+from komt.judge.items import Answered, id_of, rows_of
 from komt.judge.questions import Question
 from komt.judge.read_reply import read_score
 from komt.judge.rubric import Rubric
@@ -66,7 +67,7 @@ def read_published(
                 where=place,
                 cure="judged rows are {id, instruction, answer, chatgpt, score}",
             )
-        name, model = str(row.get("id", row["instruction"])), str(row.get("model") or path.stem)
+        name, model = id_of(row, row["instruction"]), str(row.get("model") or path.stem)
         if (name, model) in answers:
             raise DataError(
                 f"'{model}' is judged twice for the question '{name}'", where=place, cure="keep one of them"
@@ -110,11 +111,14 @@ def _recorded(value: Any, place: str) -> float | None:
     if value is None or value == "":
         return None
     try:
-        return float(value)
-    except (TypeError, ValueError) as error:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):  # NaN and Infinity, which Python's JSON takes, would spoil every sum
         raise DataError(
-            f"the score {value!r} is no number", where=place, cure="write a number, or null"
-        ) from error
+            f"the score {str(value)[:80]!r} is no number", where=place, cure="write a number, or null"
+        )
+    return number
 
 
 def sums(rows: Sequence[Row], high: float) -> dict[str, dict[str, Any]]:
