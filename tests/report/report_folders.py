@@ -52,11 +52,11 @@ def judged(question, model, score, **more):
     }
 
 
-def write_judged(folder, models, pairs=()):
+def write_judged(folder, models, pairs=(), judge="큰 모델"):
     """A judge's folder: scores of models by question, None for a reply that could not be read."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [
-        judged(str(number), model, value)
+        judged(str(number), model, value, judge=judge, answer=f"{model}의 답 {number}")
         for model, values in models.items()
         for number, value in enumerate(values)
     ]
@@ -67,6 +67,13 @@ def write_judged(folder, models, pairs=()):
                 lines.append(judged(str(number), model, None, **more))
     text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
     (folder / "judgements.jsonl").write_text(text, encoding="utf-8")
+    asked = [
+        {"id": str(n), "model": model, "turns": [f"물음 {n}"], "answers": [f"{model}의 답 {n}"]}
+        for model, values in models.items()
+        for n in range(len(values))
+    ]
+    text = "\n".join(json.dumps(row, ensure_ascii=False) for row in asked)
+    (folder / "answers.jsonl").write_text(text, encoding="utf-8")
     rows = []
     for model, values in models.items():
         known = [value for value in values if value is not None]
@@ -75,7 +82,7 @@ def write_judged(folder, models, pairs=()):
                 **{"model": model, "task": "judge:komt-0-5", "split": "questions", "shots": 0},
                 **{"metric": "judge_score", "value": sum(known) / len(known), "low": 2.0, "high": 5.0},
                 **{"n": len(known), "unscored": len(values) - len(known), "scale": [0, 5]},
-                **{"judge": "큰 모델", "by": "judge"},
+                **{"judge": judge, "by": "judge"},
             }
         )
     (folder / "scores.json").write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")

@@ -7,6 +7,7 @@ Example:
   komt report runs/sample
   komt report runs/sample --compare base tuned
   komt report report-base report-tuned --compare gemma-3-270m runs/sample --out compared
+  komt report judged-by-a judged-by-b --votes runs/votes.jsonl
   komt report runs/sample --format md
 """
 
@@ -34,6 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("A", "B"),
         help="where the model B is better and worse than A, and which examples changed",
     )
+    parser.add_argument(
+        "--votes",
+        type=Path,
+        metavar="FILE",
+        help="people's votes, as `komt web` writes them: how far judges agree with them",
+    )
     parser.add_argument("--format", choices=_FORMATS, default="", help="printed, or written to --out")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write report.html, report.md, report.json, report.csv there"
@@ -49,7 +56,7 @@ def main(args: argparse.Namespace) -> int:
     if args.json and args.format not in {"", "json"}:
         raise UsageError(f"--json and --format {args.format}: give one of them")
     wanted = "json" if args.json else args.format
-    report = read_report(args.folders)
+    report = read_report(args.folders, args.votes)
     comparison = compare(report, *args.compare) if args.compare else None
     if args.out:
         _write(args.out, report, comparison, wanted)

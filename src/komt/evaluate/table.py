@@ -17,6 +17,7 @@ _ORDERS = {"passage_first": "passage first", "instruction_first": "instruction f
 def table(rows: Sequence[Row], console: Console | None = None) -> None:
     """Print score rows: a line per task, order and metric, a column per model; beneath, gains and flags."""
     console = console or Console(highlight=False)
+    rows = told_apart(rows)
     models = list(dict.fromkeys(row["model"] for row in rows))
     grid = Table(title="scores, with 95 % bootstrap intervals", title_justify="left")
     grid.add_column("task")
@@ -25,10 +26,10 @@ def table(rows: Sequence[Row], console: Console | None = None) -> None:
         grid.add_column(escape(model), justify="right")
     for key in dict.fromkeys(map(_key, rows)):
         chosen = {row["model"]: row for row in rows if _key(row) == key}
-        task, order, metric = key
-        name = f"{task}\n({_ORDERS.get(order, order)})" if order else task
+        task, metric, *parts = key
+        name = "\n".join([task, *(f"({_ORDERS.get(part, part)})" for part in parts if part)])
         by = "\nby likelihood" if any(row.get("by") == "loglikelihood" for row in chosen.values()) else ""
-        grid.add_row(name, f"{metric}{by}", *(_cell(chosen.get(model)) for model in models))
+        grid.add_row(escape(name), f"{metric}{by}", *(_cell(chosen.get(model)) for model in models))
     console.print(grid)
     for row in rows:
         for other, gain in row.get("gain", {}).items():
@@ -38,14 +39,31 @@ def table(rows: Sequence[Row], console: Console | None = None) -> None:
         console.print(escape(line), soft_wrap=True)
 
 
-def _key(row: Row) -> tuple[str, str, str]:
-    return row["task"], row.get("order", ""), row["metric"]
+def told_apart(rows: Sequence[Row]) -> list[Row]:
+    """The rows with `about`: the judge where a task has several, the opponent where a model has several."""
+    judges: dict[str, set[str]] = {}
+    others: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        judges.setdefault(row["task"], set()).add(str(row.get("judge", "")))
+        others.setdefault((row["task"], row["model"]), set()).add(str(row.get("other", "")))
+    contested = {task for (task, _), names in others.items() if len(names) > 1}
+    found = []
+    for row in rows:
+        judge = f"by {row['judge']}" if row.get("judge") and len(judges[row["task"]]) > 1 else ""
+        other = f"against {row['other']}" if row.get("other") and row["task"] in contested else ""
+        about = ", ".join(filter(None, (other, judge)))
+        found.append({**row, "about": about} if about else row)
+    return found
+
+
+def _key(row: Row) -> tuple[str, str, str, str]:
+    return row["task"], row["metric"], row.get("order", ""), row.get("about", "")
 
 
 def title_of(row: Row) -> str:
-    """A row's task, with its order of passage and instruction where one was asked for."""
-    order = row.get("order", "")
-    return f"{row['task']} ({_ORDERS.get(order, order)})" if order else str(row["task"])
+    """A row's task, with its order of passage and instruction, and its opponent and judge (`told_apart`)."""
+    parts = [_ORDERS.get(part, part) for part in (row.get("order", ""), row.get("about", "")) if part]
+    return " ".join([str(row["task"]), *(f"({part})" for part in parts)])
 
 
 def _cell(row: Row | None) -> str:

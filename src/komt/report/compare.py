@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from komt.errors import UsageError, did_you_mean
@@ -30,6 +30,7 @@ class Change:
         n: examples that both have.
         verdict: of B: better or worse where the interval leaves out 0; incomparable where nothing is shared.
         alike: whether both were asked in the same way (by generation or by log-likelihood).
+        about: the opponent and the judge, where several make it necessary to say (`told_apart`).
     """
 
     task: str
@@ -43,6 +44,7 @@ class Change:
     n: int
     verdict: Verdict
     alike: bool = True
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +81,23 @@ def compare(report: Report, first: str, second: str, *, seed: int = 0) -> Compar
     """
     one, other = model_named(report, first), model_named(report, second)
     mine, theirs = _answers_of(report, one), _answers_of(report, other)
-    scores = {(r["model"], r["task"], r.get("order", ""), r["metric"]): r for r in report.scores}
+    scores = {
+        (r["model"], r["task"], r.get("order", ""), r["metric"], r.get("about", "")): r for r in report.scores
+    }
     keys = [key[1:] for key in scores if key[0] == one and (other, *key[1:]) in scores]
     changes = []
-    for task, order, metric in dict.fromkeys(keys):
-        rows = scores[one, task, order, metric], scores[other, task, order, metric]
+    for task, order, metric, about in dict.fromkeys(keys):
+        rows = scores[one, task, order, metric, about], scores[other, task, order, metric, about]
         if metric == "judge_score":
-            changes.append(_judged(report, (one, other), (task, order, metric), rows, seed))
+            change = _judged(report, (one, other), (task, order, metric), rows, seed)
+            changes.append(replace(change, about=about))
             continue
         pairs = [
             (mine[key], theirs[key])
             for key in mine
             if key[:2] == (task, order) and key in theirs and _paired(mine[key], theirs[key], metric)
         ]
-        changes.append(_change((task, order, metric), rows, pairs, seed))
+        changes.append(replace(_change((task, order, metric), rows, pairs, seed), about=about))
     changed = [(mine[key], theirs[key]) for key in mine if key in theirs]
     gained = [pair for pair in changed if _step(pair) >= _CHANGED]
     lost = [pair for pair in changed if _step(pair) <= -_CHANGED]

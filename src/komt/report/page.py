@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import jinja2
 from komt.evaluate.table import gain_text, remarks, title_of
 from komt.mix import report as mix_report
 from komt.mix.report_plots import Bar, bar, bars_of
+from komt.report.agreements import agreement_lines
 from komt.report.compare import Comparison
 from komt.report.curves import Curve, plot, smoothed
-from komt.report.panels import Panel, examples_of, findings_of, judge_panels, lengths, matrix, panels
+from komt.report.panels import Panel, examples_of, judge_panels, lengths, matrix, panels
 from komt.report.read import Folder, Report, Row
 from komt.report.tables import published, published_cells, signed
 from komt.report.words import METRICS, VERDICTS, chance_in_words, flag_lines
@@ -25,7 +27,7 @@ _CLOSED_CHARACTERS = 150
 
 def page(report: Report, comparison: Comparison | None = None) -> str:
     """The text of the page."""
-    models = report.models
+    models, found = report.models, report.findings
     template = _environment().get_template("report.html.jinja")
     return (
         template.render(
@@ -40,7 +42,8 @@ def page(report: Report, comparison: Comparison | None = None) -> str:
             gains=_gains(report.scores),
             judged=[(key, list(map(published_cells, rows))) for key, rows in published(report).items()],
             judge_panels=judge_panels(report.judgements, models),
-            findings=findings_of(report.judgements),
+            findings=found,
+            agreements=agreement_lines(found),
             matrix=matrix(report, models),
             lengths=lengths(report, models),
             curves=[(folder, _curves(folder)) for folder in report.folders if folder.log],
@@ -156,7 +159,7 @@ def _environment() -> jinja2.Environment:
         "signed": signed,
         "verdict": lambda change: VERDICTS[change.verdict],
         "title_row": title_of,
-        "title": lambda change: title_of({"task": change.task, "order": change.order}),
+        "title": lambda change: title_of(asdict(change)),
         "figure": lambda value: "–" if value is None else f"{value:.3f}",
     }
     environment.globals |= {"bar": bar, "chance": chance_in_words, "Panel": Panel}

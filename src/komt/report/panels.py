@@ -9,11 +9,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from komt.errors import MissingExtra
 from komt.evaluate.show import worth
 from komt.evaluate.table import title_of
 from komt.judge.bradley_terry import settle_orders, win_matrix
-from komt.judge.findings import Findings, findings
 from komt.report.compare import compare
 from komt.report.plots import Line, Mark, intervals, scatter
 from komt.report.read import Report, Row
@@ -178,14 +176,6 @@ def judge_panels(judgements: Sequence[Row], models: Sequence[str]) -> list[tuple
         about = {"calls": len(rows), "tokens": tokens, "cost": cost, "seconds": seconds}
         shown.append((name, about, unread))
     return shown
-
-
-def findings_of(judgements: Sequence[Row]) -> Findings | None:
-    """Ranks, biases and agreement of judges; None where there is none, or a package is not installed."""
-    try:
-        return findings(judgements) if judgements else None
-    except MissingExtra:
-        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,19 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from komt.errors import DataError
+from komt.errors import DataError, MissingExtra
 from komt.evaluate.show import has_answers, read_answers
+from komt.evaluate.table import told_apart
+from komt.judge.findings import Findings, findings
 
 Row = dict[str, Any]
 _SCORE_KEYS = {"model", "task", "metric", "value", "low", "high", "n"}
 _JUDGED_KEYS = {"question", "model", "rubric", "judge"}
+_ASKED_KEYS = {"id", "model", "turns", "answers"}
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Folder:
     Attributes:
         label: its name, unlike all others.
         scores: rows of scores.json; answers: lines of answers-MODEL.jsonl, each with its `model`.
-        judgements: lines of judgements.jsonl.
+        judgements: lines of judgements.jsonl; judged: of answers.jsonl, the answers that were judged.
         log: lines of a training's log.jsonl; held_out: of its held_out.jsonl.
         manifest: of the training data, or None.
     """
@@ -34,6 +38,7 @@ class Folder:
     scores: list[Row] = field(default_factory=list)
     answers: list[Row] = field(default_factory=list)
     judgements: list[Row] = field(default_factory=list)
+    judged: list[Row] = field(default_factory=list)
     log: list[Row] = field(default_factory=list)
     held_out: list[Row] = field(default_factory=list)
     manifest: Row | None = None
@@ -43,14 +48,27 @@ class Folder:
 class Report:
     """Several folders; models of one name in two of them are called `LABEL: NAME`.
 
+    A model whose same answers several judges scored keeps its name: that is how judges are compared.
+
     Attributes:
-        scores, answers, judgements: of all folders, under the names that tell models apart.
+        scores, answers, judgements, judged: of all folders, under the names that tell models apart.
+        votes: of people, `{prompt, chosen, rejected}`.
     """
 
     folders: tuple[Folder, ...]
     scores: list[Row]
     answers: list[Row]
     judgements: list[Row]
+    judged: list[Row] = field(default_factory=list)
+    votes: list[Row] = field(default_factory=list)
+
+    @cached_property
+    def findings(self) -> Findings | None:
+        """Ranks, biases and agreement of judges; None where there is none, or a package is not installed."""
+        try:
+            return findings(self.judgements, self.judged, self.votes) if self.judgements else None
+        except MissingExtra:
+            return None
 
     @property
     def models(self) -> list[str]:
@@ -59,8 +77,8 @@ class Report:
         return list(dict.fromkeys(str(row["model"]) for row in rows))
 
 
-def read_report(paths: Sequence[Path]) -> Report:
-    """Read folders: runs, --out folders of `komt eval`, and folders of `komt judge`.
+def read_report(paths: Sequence[Path], votes: Path | None = None) -> Report:
+    """Read folders: runs, --out folders of `komt eval`, and folders of `komt judge`; and people's votes.
 
     Raises:
         DataError: a folder that holds nothing to report, or a broken file.
@@ -70,11 +88,42 @@ def read_report(paths: Sequence[Path]) -> Report:
     shared = Counter(
         model for one in folders for model in {row["model"] for row in (*one.scores, *one.judgements)}
     )
-    parts: dict[str, list[Row]] = {"scores": [], "answers": [], "judgements": []}
+    for model in [model for model, count in shared.items() if count > 1 and _same_answers(folders, model)]:
+        del shared[model]
+    parts: dict[str, list[Row]] = {"scores": [], "answers": [], "judgements": [], "judged": []}
     for folder in folders:
         for name, rows in parts.items():
             rows += [_named(row, folder.label, shared) for row in getattr(folder, name)]
-    return Report(folders, parts["scores"], parts["answers"], parts["judgements"])
+    if votes and not votes.expanduser().is_file():
+        raise DataError(f"no such file: {votes}", cure="komt web writes votes.jsonl into the runs' folder")
+    return Report(
+        folders,
+        told_apart(parts["scores"]),
+        parts["answers"],
+        parts["judgements"],
+        # A second judge's folder holds the same answers again.
+        list({(row["id"], row["model"]): row for row in parts["judged"]}.values()),
+        _lines(votes.expanduser(), {"prompt", "chosen", "rejected"}) if votes else [],
+    )
+
+
+def _same_answers(folders: Sequence[Folder], model: str) -> bool:
+    """Whether a model stands in judges' folders alone, and judges of one rubric read the same answers."""
+    found: dict[tuple[str, int], str] = {}
+    judges: set[tuple[str, str]] = set()
+    for folder in folders:
+        own = [row for row in folder.judgements if row["model"] == model]
+        if not own and model not in {row["model"] for row in folder.scores}:
+            continue
+        mine = {(str(row["judge"]), str(row["rubric"])) for row in own}
+        if not own or mine & judges or any(row["model"] == model for row in folder.answers):
+            return False
+        judges |= mine
+        for row in own:
+            text = str(row.get("answer"))
+            if found.setdefault((str(row["question"]), row.get("turn", 1)), text) != text:
+                return False
+    return True
 
 
 def _named(row: Row, label: str, shared: Counter[str]) -> Row:
@@ -116,6 +165,7 @@ def _folder(path: Path, label: str) -> Folder:
         scores=_scores(place / "scores.json"),
         answers=read_answers(place) if has_answers(place) else [],
         judgements=_lines(place / "judgements.jsonl", _JUDGED_KEYS),
+        judged=_lines(place / "answers.jsonl", _ASKED_KEYS),
         log=_lines(run / "train" / "log.jsonl", {"step"}),
         held_out=_lines(run / "train" / "held_out.jsonl", {"step", "task", "loss", "accuracy"}),
         manifest=_manifest(run / "data" / "manifest.json"),
@@ -154,7 +204,11 @@ def _lines(path: Path, keys: set[str]) -> list[Row]:
     if not path.is_file():
         return []
     rows: list[Row] = []
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        # Split at \n only: splitlines() also splits at U+2028 and U+0085, which may stand in an answer.
+        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"not UTF-8 text: {path.name}", where=f"{path}, byte {error.start}") from error
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue

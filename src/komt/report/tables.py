@@ -11,6 +11,7 @@ from typing import Any
 
 from komt.evaluate.table import interval, remarks, title_of
 from komt.judge.published_table import PublishedRow, published_table
+from komt.report.agreements import agreement_lines
 from komt.report.compare import Change, Comparison
 from komt.report.read import Report, Row
 
@@ -28,7 +29,7 @@ _COLUMNS = (
     "n",
     "unscored",
 )
-_MORE = ("limit", "contaminated", "folder")
+_MORE = ("limit", "contaminated", "folder", "judge", "other")
 _VERDICTS = {
     "better": "better",
     "worse": "worse",
@@ -96,6 +97,8 @@ def as_markdown(report: Report, comparison: Comparison | None) -> str:
             [published_cells(row) for row in rows],
         )
         parts += ["", f"Full marks: {full:g} a question. The unscored count neither for nor against a model."]
+    if agreements := agreement_lines(report.findings):
+        parts += ["", "## Agreement", "", *(f"- {line}" for _, line in agreements)]
     if comparison:
         parts += ["", f"# {comparison.second} against {comparison.first}", ""]
         parts += _markdown_table(
@@ -172,6 +175,8 @@ def as_json(report: Report, comparison: Comparison | None) -> str:
             for (rubric, judge, full), rows in published(report).items()
         ],
     }
+    if judges := report.findings:
+        found["judges"] = asdict(judges)
     if comparison:
         found["comparison"] = asdict(comparison)
     return json.dumps(found, ensure_ascii=False, indent=1) + "\n"

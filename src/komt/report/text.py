@@ -10,6 +10,7 @@ from rich.table import Table
 
 from komt.evaluate.show import show
 from komt.evaluate.table import table, title_of
+from komt.report.agreements import agreement_lines
 from komt.report.compare import Comparison
 from komt.report.read import Report
 from komt.report.tables import chance, published, published_cells, signed, verdict
@@ -24,12 +25,14 @@ def print_report(report: Report, comparison: Comparison | None, console: Console
     if report.scores:
         table(report.scores, console)
     for (rubric, judge, full), rows in published(report).items():
-        judged = Table(title=f"judge {judge}, {rubric}: of {full:g} a question", title_justify="left")
+        judged = Table(title=escape(f"judge {judge}, {rubric}: of {full:g} a question"), title_justify="left")
         for name in ("model", "sum", "average", "percentage", "questions", "unscored"):
             judged.add_column(name, justify="left" if name == "model" else "right")
         for row in rows:
             judged.add_row(*map(escape, published_cells(row)))
         console.print(judged)
+    for _, line in agreement_lines(report.findings):
+        console.print(escape(line), soft_wrap=True)
     if comparison:
         _print_comparison(comparison, console)
 
