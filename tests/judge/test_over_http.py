@@ -27,3 +27,11 @@ def test_brackets_without_end_are_nonsense_and_no_crash():
     with pytest.raises(BrokenError, match="nonsense instead of a reply"):
         _reply(deep, 0.1)
     assert _said(deep).startswith("[[[")
+
+
+@pytest.mark.parametrize(
+    ("said", "tokens"), [(7, 7), (0, 0), (-1, None), (10**30, None), (True, None), ("7", None), (7.5, None)]
+)
+def test_what_can_be_no_count_of_tokens_is_unknown(said, tokens):
+    message = {"choices": [{"message": {"content": "점수: 7"}}], "usage": {"prompt_tokens": said}}
+    assert _reply(httpx2.Response(200, json=message), 0.1).prompt_tokens == tokens

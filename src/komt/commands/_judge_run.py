@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -158,8 +159,12 @@ def _check(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and value < least:
             raise UsageError(f"--{name.replace('_', '-')} {value}: at least {least}")
-    if args.temperature < 0 or args.timeout <= 0:
-        raise UsageError("--temperature is at least 0, and --timeout above 0")
+    for name in ("temperature", "timeout", "price_in", "price_out", "budget_money"):
+        value = getattr(args, name)
+        if value is not None and not 0 <= value < math.inf:  # NaN is neither
+            raise UsageError(f"--{name.replace('_', '-')} {value:g}: a number of at least 0")
+    if args.timeout == 0:
+        raise UsageError("--timeout 0: above 0")
     if (args.price_in is None) != (args.price_out is None):
         raise UsageError("give both --price-in and --price-out")
     if args.repeat > 1 and args.temperature == 0:

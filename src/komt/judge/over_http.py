@@ -39,6 +39,7 @@ _SUBSTITUTES: Mapping[str, str] = {
     "top_k": "",
 }
 _SAID_CHARACTERS = 300
+_MOST_TOKENS = 1 << 40
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
@@ -192,7 +193,9 @@ def _reply(response: httpx2.Response, seconds: float) -> Reply:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    """Tokens as a server counts them; what cannot be a count, or fits in no ledger, is none."""
+    known = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_TOKENS
+    return value if known else None
 
 
 def _said(response: httpx2.Response) -> str:
