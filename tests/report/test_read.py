@@ -1,5 +1,7 @@
 """Folders are read side by side; models of one name stay apart; what is broken says so."""
 
+import json
+
 import pytest
 from report_folders import score_row, write_evaluation, write_judged, write_run
 
@@ -101,3 +103,30 @@ def test_an_opponent_is_named_where_a_model_has_several():
         "judge:pair (against c)",
     ]
     assert told_apart(rows[:1]) == rows[:1]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"value": "0.5"},
+        {"value": float("nan")},
+        {"model": ["a"]},
+        {"n": None},
+        {"gain": []},
+        {"flags": None},
+        {"limit": "x"},
+    ],
+)
+def test_scores_of_another_kind_are_refused_with_their_file(tmp_path, wrong):
+    (tmp_path / "scores.json").write_text(json.dumps([{**score_row("a", 0.5), **wrong}]), encoding="utf-8")
+    with pytest.raises(DataError, match="not the scores of an evaluation"):
+        read_report([tmp_path])
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "3", '{"question": 1, "model": [], "rubric": "", "judge": ""}']
+)
+def test_judgements_of_another_kind_are_refused_with_their_line(tmp_path, text):
+    (tmp_path / "judgements.jsonl").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=r"judgements.jsonl, line 1"):
+        read_report([tmp_path])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +18,10 @@ from komt.judge.findings import Findings, findings
 
 Row = dict[str, Any]
 _SCORE_KEYS = {"model", "task", "metric", "value", "low", "high", "n"}
-_JUDGED_KEYS = {"question", "model", "rubric", "judge"}
-_ASKED_KEYS = {"id", "model", "turns", "answers"}
+_JUDGED_KEYS = {"question": str, "model": str, "rubric": str, "judge": str}
+_ASKED_KEYS = {"id": str, "model": str, "turns": list, "answers": list}
+_VOTE_KEYS = {"prompt": str, "chosen": str, "rejected": str}
+_HELD_OUT_KEYS = {"step": int, "task": object, "loss": float, "accuracy": float}  # task: None for all together
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def read_report(paths: Sequence[Path], votes: Path | None = None) -> Report:
         parts["judgements"],
         # A second judge's folder holds the same answers again.
         list({(row["id"], row["model"]): row for row in parts["judged"]}.values()),
-        _lines(votes.expanduser(), {"prompt", "chosen", "rejected"}) if votes else [],
+        _lines(votes.expanduser(), _VOTE_KEYS) if votes else [],
     )
 
 
@@ -166,8 +169,8 @@ def _folder(path: Path, label: str) -> Folder:
         answers=read_answers(place) if has_answers(place) else [],
         judgements=_lines(place / "judgements.jsonl", _JUDGED_KEYS),
         judged=_lines(place / "answers.jsonl", _ASKED_KEYS),
-        log=_lines(run / "train" / "log.jsonl", {"step"}),
-        held_out=_lines(run / "train" / "held_out.jsonl", {"step", "task", "loss", "accuracy"}),
+        log=_lines(run / "train" / "log.jsonl", {"step": int}),
+        held_out=_lines(run / "train" / "held_out.jsonl", _HELD_OUT_KEYS),
         manifest=_manifest(run / "data" / "manifest.json"),
     )
     if not (found.scores or found.judgements or found.log):
@@ -183,11 +186,30 @@ def _scores(path: Path) -> list[Row]:
         return []
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(rows, list) or not all(set(row) >= _SCORE_KEYS for row in rows):
+        if not isinstance(rows, list) or not all(map(_is_score, rows)):
             raise ValueError
         return [{"unscored": 0, **row} for row in rows]
-    except (ValueError, TypeError) as error:
-        raise DataError("not the scores of an evaluation", where=str(path)) from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            "not the scores of an evaluation",
+            where=str(path),
+            cure="komt eval --out DIR and komt judge --out DIR write them anew",
+        ) from error
+
+
+def _is_score(row: Any) -> bool:
+    """Whether a row has what tables and plots need, each of its kind."""
+    if not isinstance(row, dict) or not set(row) >= _SCORE_KEYS:
+        return False
+    texts = all(isinstance(row[key], str) for key in ("model", "task", "metric"))
+    numbers = [row[key] for key in ("value", "low", "high", "n") if row[key] is not None]
+    kinds = (("flags", list), ("gain", dict), ("limit", int | None), ("unscored", int), ("other", str | None))
+    return (
+        texts
+        and isinstance(row["n"], int)
+        and all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
+        and all(isinstance(row[key], kind) for key, kind in kinds if key in row)
+    )
 
 
 def _manifest(path: Path) -> Row | None:
@@ -196,11 +218,11 @@ def _manifest(path: Path) -> Row | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return found if isinstance(found.get("tasks"), dict) else None
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise DataError("not the manifest of a build", where=str(path)) from error
 
 
-def _lines(path: Path, keys: set[str]) -> list[Row]:
+def _lines(path: Path, keys: Mapping[str, type]) -> list[Row]:
     if not path.is_file():
         return []
     rows: list[Row] = []
@@ -214,9 +236,9 @@ def _lines(path: Path, keys: set[str]) -> list[Row]:
             continue
         try:
             row = json.loads(line)
-            if not keys <= set(row):
+            if not all(isinstance(row[key], kind) for key, kind in keys.items()):
                 raise ValueError
-        except (ValueError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             if number == len(lines) and path.name in {"log.jsonl", "held_out.jsonl"}:
                 break  # being written just now
             raise DataError(f"not a line of {path.name}", where=f"{path}, line {number}") from error
