@@ -64,6 +64,7 @@ def write_judged(folder, models, pairs=(), judge="큰 모델"):
         for number, (first, second) in enumerate(verdicts):
             for order, verdict in (("ab", first), ("ba", second)):
                 more = {"other": other, "order": order, "verdict": verdict, "rubric": "pair"}
+                more |= {"judge": judge, "answer": f"{model}의 답 {number}"}
                 lines.append(judged(str(number), model, None, **more))
     text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
     (folder / "judgements.jsonl").write_text(text, encoding="utf-8")

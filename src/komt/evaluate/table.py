@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 Row = dict[str, Any]
@@ -30,13 +31,27 @@ def table(rows: Sequence[Row], console: Console | None = None) -> None:
         name = "\n".join([task, *(f"({_ORDERS.get(part, part)})" for part in parts if part)])
         by = "\nby likelihood" if any(row.get("by") == "loglikelihood" for row in chosen.values()) else ""
         grid.add_row(escape(name), f"{metric}{by}", *(_cell(chosen.get(model)) for model in models))
-    console.print(grid)
+    # Too many models for the width: a line each is longer, but nothing of it is cut off.
+    unbound = console.options.update_width(10_000)
+    fits = Measurement.get(console, unbound, grid).maximum <= console.width
+    console.print(grid if fits else _line_by_line(rows))
     for row in rows:
         for other, gain in row.get("gain", {}).items():
             line = f"{title_of(row)} {row['metric']}: {row['model']} − {other} = {gain_text(gain)}"
             console.print(escape(line), soft_wrap=True)
     for line in remarks(rows):
         console.print(escape(line), soft_wrap=True)
+
+
+def _line_by_line(rows: Sequence[Row]) -> Table:
+    grid = Table(title="scores, with 95 % bootstrap intervals", title_justify="left")
+    for name in ("task", "metric", "model"):
+        grid.add_column(name, overflow="fold")
+    grid.add_column("score", justify="right")
+    for row in rows:
+        by = "\nby likelihood" if row.get("by") == "loglikelihood" else ""
+        grid.add_row(escape(title_of(row)), f"{row['metric']}{by}", escape(row["model"]), _cell(row))
+    return grid
 
 
 def told_apart(rows: Sequence[Row]) -> list[Row]:
