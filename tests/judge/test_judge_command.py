@@ -300,6 +300,15 @@ def test_answers_that_are_none_are_told_with_their_place(home, tmp_path, capsys,
     assert "a.jsonl" in error
 
 
+def test_answers_and_ledgers_that_are_not_there_or_folders_are_told(home, tmp_path, capsys):
+    judge = ["--judge", "http://127.0.0.1:9/v1#x"]
+    assert main(["judge", "run", "nowhere.jsonl", *judge]) == 1
+    assert "no such file: nowhere.jsonl" in capsys.readouterr().err
+    answers = answers_file(tmp_path / "a.jsonl", 2)
+    assert main(["judge", "run", answers, *judge, "--ledger", str(tmp_path)]) == 1
+    assert "the ledger is a folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

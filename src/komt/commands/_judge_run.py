@@ -218,12 +218,15 @@ def _answers(
     """The answers that a word of the command line stands for."""
     from dataclasses import replace
 
+    from komt.files import missing_file
     from komt.judge.items import Answered, read_answers
     from komt.judge.plan import Sampling
     from komt.judge.run import answers_of
 
     path = Path(name).expanduser()
     own = args.name if name == args.answers else ""
+    if path.suffix in {".jsonl", ".json"}:  # the name of a file, never of a model
+        missing_file(path)
     if path.is_file() and path.suffix != ".gguf":
         found = read_answers(path, own, questions)
     elif (path / "answers.jsonl").is_file():

@@ -85,6 +85,10 @@ class Ledger:
             raise
 
     def _open(self) -> sqlite3.Connection:
+        if self.path.is_dir():
+            raise DataError(
+                f"the ledger is a folder: {self.path}", cure="name a file in it, such as ledger.sqlite"
+            )
         connection = sqlite3.connect(
             self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
         )
