@@ -21,7 +21,7 @@ _SCORE_KEYS = {"model", "task", "metric", "value", "low", "high", "n"}
 _JUDGED_KEYS = {"question": str, "model": str, "rubric": str, "judge": str}
 _ASKED_KEYS = {"id": str, "model": str, "turns": list, "answers": list}
 _VOTE_KEYS = {"prompt": str, "chosen": str, "rejected": str}
-_HELD_OUT_KEYS = {"step": int, "task": object, "loss": float, "accuracy": float}  # task: None for all together
+_HELD_OUT_KEYS = {"step": int, "task": object, "loss": float, "accuracy": float}
 
 
 @dataclass(frozen=True)
