@@ -75,3 +75,24 @@ def test_what_is_no_training_data_is_refused(tmp_path, asked):
     path.write_text('{"a": 1}\n{', encoding="utf-8")
     with pytest.raises(DataError, match="line 2"):
         contaminated(asked, trained_at(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"), [("t.jsonl", "cp949"), ("t.jsonl", "utf-16"), ("t.json", "utf-8")]
+)
+def test_training_texts_in_other_encodings_and_as_one_list_are_read(tmp_path, asked, name, encoding):
+    rows = [{"instruction": example.messages[0].content, "output": "답"} for example in asked[0].examples]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    text = json.dumps(rows, ensure_ascii=False, indent=1) if name == "t.json" else "\n".join(lines)
+    (tmp_path / name).write_text(text, encoding=encoding)
+    assert any(contaminated(asked, trained_at(tmp_path / name))[0])
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [(b"", "empty"), (b"\n \n", "empty"), (bytes(range(256)), "not utf-8 text"), (b"{}\n{", "line 2")],
+)
+def test_training_texts_that_cannot_be_read_are_told_with_their_file(tmp_path, asked, data, message):
+    (tmp_path / "t.jsonl").write_bytes(data)
+    with pytest.raises(DataError, match=message):
+        contaminated(asked, trained_at(tmp_path / "t.jsonl"))

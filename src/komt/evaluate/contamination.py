@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from komt.errors import DataError
 from komt.evaluate.asked import Asked
+from komt.files import encoding_of
 from komt.mix import fingerprint
 from komt.mix.contamination import EvaluationIndex
 from komt.mix.duplicates import words_of_all
@@ -146,18 +147,41 @@ def _texts(path: Path) -> Iterator[list[str]]:
             yield ["\n".join(turn["content"] for turn in turns) for turns in batch.column(0).to_pylist()]
         return
     chunk: list[str] = []
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                chunk.append("\n".join(_strings(json.loads(line))))
-            except ValueError as error:
-                raise DataError("not JSON Lines", where=f"{path}, line {number}") from error
-            if len(chunk) == _ROWS:
-                yield chunk
-                chunk = []
+    empty = True
+    for row in _rows(path):
+        empty = False
+        chunk.append("\n".join(_strings(row)))
+        if len(chunk) == _ROWS:
+            yield chunk
+            chunk = []
+    if empty:
+        raise DataError(
+            "the training data is empty", where=str(path), cure="write into it, or name other data"
+        )
     yield chunk
+
+
+def _rows(path: Path) -> Iterator[Any]:
+    """The rows of a JSON Lines file, or of one JSON list, in whatever encoding is recognised."""
+    with path.open("rb") as stream:
+        encoding = encoding_of(stream) or "utf-8"
+    number = 0
+    try:
+        with path.open(encoding=encoding) as file:
+            if path.suffix == ".json" and file.read(1) == "[":
+                file.seek(0)
+                yield from json.load(file)
+                return
+            file.seek(0)
+            for line in file:
+                number += 1
+                if line.strip():
+                    yield json.loads(line)
+    except UnicodeDecodeError as error:
+        raise DataError(f"not {encoding} text", where=str(path), cure="save it as UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        place = f"{path}, line {number}" if number else str(path)
+        raise DataError("not JSON Lines", where=place, cure="one JSON object a line, or one list") from error
 
 
 def _strings(value: Any) -> Iterator[str]:
