@@ -68,6 +68,7 @@ _POINTED_RANGE = re.compile(
 # "2점과 4점 사이", "3점 혹은 4점", "8점에서 9점": two ends of which neither is the score.
 _SPAN = re.compile(
     rf"\s*(?:(?:[~∼〜～]|에서|부터|또는|혹은|이나|내지|or|to)\s*{NUMBER}(?:\s*{POINTS})?"
+    r"|(?:또는|혹은|or)\s*(?:그\s*)?(?:이상|이하|higher|more|lower|less)"
     rf"|(?:과|와|하고|and)\s*{NUMBER}(?:\s*{POINTS})?\s*(?:의\s*)?(?:사이|중간))",
     re.IGNORECASE,
 )
