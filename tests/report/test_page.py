@@ -73,3 +73,10 @@ def test_intervals_stand_where_their_numbers_say():
 def test_a_plot_of_nothing_is_nothing():
     assert scatter([Line("a", [])], "t", "x") == ""
     assert "<polyline" in scatter([Line("a", [(1, 2), (3, 4)])], "t", "x")
+
+
+@pytest.mark.parametrize(("scale", "last"), [((0.0, 5.0), "5"), ((1.0, 10.0), "10")])
+def test_the_axis_of_a_judges_scores_ends_at_full_marks(scale, last):
+    drawn = str(intervals([Mark("a", 3.0, 2.0, 4.0, 0)], "judge", bounds=scale))
+    labels = re.findall(r'text-anchor="middle">([^<]+)<', drawn)
+    assert (labels[0], labels[-1]) == (f"{scale[0]:g}", last)

@@ -18,6 +18,8 @@ _VALUES = 52
 _SQUARE_HEIGHT = 230
 _LEFT, _RIGHT, _BOTTOM = 46, 12, 38
 
+_MOST_MARKS = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
@@ -98,6 +100,9 @@ def _ticks(marks: Sequence[Mark], bounds: tuple[float, float] | None) -> list[fl
     numbers = [n for mark in marks for n in (mark.value, mark.low, mark.high) if n is not None]
     if bounds is None and (not numbers or (min(numbers) >= 0 and max(numbers) <= 1)):
         return [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    if bounds and all(end.is_integer() for end in bounds) and 1 <= bounds[1] - bounds[0] <= _MOST_MARKS:
+        # A judge's scale, mark by mark: an axis to 6 would make 5 of 5 look short of full marks.
+        return [float(mark) for mark in range(int(bounds[0]), int(bounds[1]) + 1)]
     low, high = bounds or (min(0.0, *numbers), max(0.0, *numbers))
     return nice_ticks(low, high)
 
