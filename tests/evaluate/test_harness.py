@@ -320,6 +320,18 @@ def test_unknown_tasks_are_named(kobest, engine):
         run_harness(engine, ["kobest_bolq"])
 
 
+def test_a_folder_of_task_files_that_is_not_there_is_told(engine, tmp_path):
+    with pytest.raises(UsageError, match="no such folder"):
+        run_harness(engine, ["komt"], name="m", include_path=tmp_path / "none")
+
+
+def test_nothing_is_said_of_git_outside_a_repository(kobest, engine, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    run_harness(engine, ["kobest_copa"], name="m", limit=1)
+    assert "git" not in capfd.readouterr().err
+
+
 def test_rows_on_the_hub_are_said_to_be_there(engine):
     with pytest.raises(DataError, match="on the hub, which cannot be reached") as caught:
         run_harness(engine, ["haerae_history"])

@@ -61,6 +61,8 @@ def run_harness(
         DataError: a task's rows cannot be had (offline, or not there).
         ModelError: the engine cannot do what a task asks for.
     """
+    if include_path and not include_path.is_dir():
+        raise UsageError(f"--include-path: no such folder: {include_path}", cure="check the path")
     lm_eval = need("lm_eval", extra="eval")
     from komt.evaluate.harness_kobest import write_kobest
     from komt.evaluate.harness_model import EngineLM
@@ -166,10 +168,14 @@ def _calm() -> Iterator[None]:
     datasets = need("datasets", extra="eval")
     bars = datasets.is_progress_bar_enabled()
     datasets.disable_progress_bars()
+    # It asks git for a commit of the folder that one works in; outside a repository git complains aloud.
+    evaluator = need("lm_eval.evaluator", extra="eval")
+    commit, evaluator.get_git_commit_hash = evaluator.get_git_commit_hash, lambda: None
     try:
         with quiet():
             yield
     finally:
+        evaluator.get_git_commit_hash = commit
         if bars:
             datasets.enable_progress_bars()
         for logger, level in zip(loggers, levels, strict=True):
