@@ -169,7 +169,7 @@ def _calm() -> Iterator[None]:
     bars = datasets.is_progress_bar_enabled()
     datasets.disable_progress_bars()
     # It asks git for a commit of the folder that one works in; outside a repository git complains aloud.
-    evaluator = need("lm_eval.evaluator", extra="eval")
+    evaluator: Any = need("lm_eval.evaluator", extra="eval")
     commit, evaluator.get_git_commit_hash = evaluator.get_git_commit_hash, lambda: None
     try:
         with quiet():
