@@ -300,6 +300,15 @@ def test_answers_that_are_none_are_told_with_their_place(home, tmp_path, capsys,
     assert "a.jsonl" in error
 
 
+def test_a_limit_takes_the_same_questions_of_every_model(home, tmp_path, capsys):
+    (tmp_path / "report").mkdir()
+    for model in ("base", "tuned"):
+        answers_file(tmp_path / "report" / f"answers-{model}.jsonl", 6, extra=model)
+    words = ["--judge", "http://127.0.0.1:9/v1#x", "--limit", "3", "--dry-run", "--json"]
+    assert main(["judge", "run", "report", *words]) == 0
+    assert json.loads(capsys.readouterr().out)["planned"] == 6
+
+
 def test_answers_and_ledgers_that_are_not_there_or_folders_are_told(home, tmp_path, capsys):
     judge = ["--judge", "http://127.0.0.1:9/v1#x"]
     assert main(["judge", "run", "nowhere.jsonl", *judge]) == 1

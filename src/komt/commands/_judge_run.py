@@ -219,7 +219,7 @@ def _answers(
     from dataclasses import replace
 
     from komt.files import missing_file
-    from komt.judge.items import Answered, read_answers
+    from komt.judge.items import Answered, of_all_categories, read_answers
     from komt.judge.plan import Sampling
     from komt.judge.run import answers_of
 
@@ -245,9 +245,10 @@ def _answers(
         )
         return answers_of(questions, opening, unlimited, Sampling(0.0, args.answer_tokens), name=own)
     if args.questions or args.limit:
-        asked = {question.id for question in questions}
-        chosen = [one for one in found if one.question.id in asked]
-        return chosen if args.questions else found[: args.limit]
+        own_questions = list({one.question.id: one.question for one in found}.values())
+        kept = questions if args.questions else of_all_categories(own_questions, args.limit)
+        asked = {question.id for question in kept}
+        return [one for one in found if one.question.id in asked]  # of every model the same ones
     return found
 
 
