@@ -86,3 +86,10 @@ def test_the_command_prints_and_writes_all_forms(folder, tmp_path, capsys):
     assert main(["report", str(folder), "--compare", "a", "c"]) == 2
     assert "no model is called 'c'" in capsys.readouterr().err
     assert main(["report", str(tmp_path / "none")]) == 1
+
+
+def test_a_run_without_scores_says_where_its_curves_are(tmp_path, capsys):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "log.jsonl").write_text('{"step": 1, "loss": 2.0}\n', encoding="utf-8")
+    assert main(["report", str(tmp_path)]) == 0
+    assert "no scores yet; --out DIR writes a page" in capsys.readouterr().out

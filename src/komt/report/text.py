@@ -24,6 +24,8 @@ def print_report(report: Report, comparison: Comparison | None, console: Console
     console = console or Console(highlight=False)
     if report.scores:
         table(report.scores, console)
+    elif not report.judgements:
+        console.print("no scores yet; --out DIR writes a page with the training curves", soft_wrap=True)
     for (rubric, judge, full), rows in published(report).items():
         judged = Table(title=escape(f"judge {judge}, {rubric}: of {full:g} a question"), title_justify="left")
         for name in ("model", "sum", "average", "percentage", "questions", "unscored"):
