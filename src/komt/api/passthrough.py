@@ -10,7 +10,7 @@ from typing import Any
 
 from komt.api.backend import SHORT_COMPLETION_TOKENS, Delta, Logprob, Single, Usage, finite
 from komt.api.errors import ApiError, gone, too_long, unsupported, without_paths
-from komt.api.requests import ChatMessage, ChatRequest, CompletionRequest
+from komt.api.requests import ChatMessage, ChatRequest, CompletionRequest, ResponseFormat
 from komt.api.upstream import Answer, GoneError, Upstream
 from komt.serve.engine import Settings
 
@@ -106,7 +106,7 @@ class PassThrough:
                 # llama.cpp tells none at all when asked for none beside the token itself.
                 body |= {"logprobs": True, "top_logprobs": max(asked.top_logprobs or 0, 1)}
             if asked.response_format:
-                body["response_format"] = asked.response_format.model_dump(by_alias=True, exclude_none=True)
+                body |= self._form(asked.response_format, with_tools=bool(asked.tools))
             if asked.tools:
                 body |= {"tools": asked.tools, "tool_choice": asked.tool_choice or "auto"}
         else:
@@ -114,6 +114,17 @@ class PassThrough:
             if asked.logprobs is not None:
                 body["logprobs"] = max(asked.logprobs, 1)
         return body | dict(self.extras) | self.models[asked.model]
+
+    def _form(self, form: ResponseFormat, *, with_tools: bool) -> Json:
+        """The form of an answer; for llama.cpp any JSON object as a grammar, where nothing else binds it.
+
+        By `response_format` it would parse the answer while it is written, and end the stream with an error
+        at a beginning that its parser cannot read. A schema goes that way all the same: it is checked there,
+        where a grammar with a mistake would bind nothing, in silence.
+        """
+        if self.engine == "llama.cpp" and form.type == "json_object" and not with_tools:
+            return {"grammar": '%llguidance {}\nstart: %json {"type": "object"}'}
+        return {"response_format": form.model_dump(by_alias=True, exclude_none=True)}
 
     def _deltas(self, event: Any, single: Single) -> list[Delta]:
         if not isinstance(event, dict):
