@@ -120,6 +120,8 @@ class TrainPart(Part):
     def _parts_go_together(self) -> TrainPart:
         if self.stop and not self.held_out:
             raise ValueError("stop goes by the held-out examples: give held_out too")
+        if self.objective != "sft" and self.supervise != "answers":
+            raise ValueError(f"objective {self.objective} learns from pairs of answers: leave out supervise")
         changed = sorted(self.lora.model_fields_set & set(_VARIANTS)) if self.method == "full" else []
         if used := [name for name in changed if getattr(self.lora, name) != getattr(LoraPart(), name)]:
             raise ValueError(f"method full trains every weight, without LoRA: leave out lora.{used[0]}")

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from komt.errors import UsageError
 from komt.pack import TokenSequence
 from komt.pack.pairs import Pair, plan_pairs, sequences_of
-from komt.recipe import PreferencePart
+from komt.recipe import PreferencePart, parse_recipe
 from komt.testing import tiny_tokenizer
 from komt.train.loop import make_loop
 from komt.train.preference import Preference, log_probs_of, pair_losses, reference_log_probs
@@ -223,3 +224,10 @@ def test_the_reference_is_computed_once(toy_recipe, pairs, adapted, tmp_path):
     (tmp_path / "reference.safetensors").write_bytes(b"cut short")
     loop = loop_over(recipe, pairs, model, "dpo", PreferencePart(), tmp_path)
     assert np.array_equal(loop.objective.reference, log_probs_of(loop, pairs))
+
+
+def test_pairs_know_no_other_supervision():
+    with pytest.raises(UsageError, match="leave out supervise"):
+        parse_recipe(
+            {"name": "pairs", "data": {}, "train": {"objective": "dpo", "supervise": "text"}}, "pairs.yaml"
+        )

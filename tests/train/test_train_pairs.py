@@ -11,8 +11,9 @@ from safetensors.numpy import load_file
 from komt.errors import DataError, UsageError
 from komt.example import SCHEMA, Example, Message
 from komt.train import preference
+from komt.train.identity import stage_key
 from komt.train.log import TrainLog
-from komt.train.run import stage_key, train
+from komt.train.run import train
 
 ADAPTER = "adapter/adapter_model.safetensors"
 CITIES = ("서울", "부산", "대구", "인천", "광주", "대전", "울산", "세종")

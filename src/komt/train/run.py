@@ -7,26 +7,21 @@ import shutil
 import sys
 import time
 from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
-from komt import __version__
 from komt.errors import DataError, ModelError, UsageError
-from komt.files import hash_of, remove_stale, sha256, staged_folder, write_json
+from komt.files import remove_stale, staged_folder, write_json
 from komt.models.load import attach_lora, load_model, load_tokenizer, save_adapter, save_full
 from komt.models.resolve import resolve
-from komt.pack.encode import TokenSequence
 from komt.pack.pairs import plan_pairs
-from komt.pack.plan import Step, plan_steps
+from komt.pack.plan import plan_steps
 from komt.pack.probe import Parity, Way, probe
 from komt.recipe import Recipe
 from komt.train.bad_batch import keeping_bad_batch
 from komt.train.checkpoint import (
-    INPUTS,
     State,
     best,
     checkpoints,
@@ -34,6 +29,7 @@ from komt.train.checkpoint import (
     load_snapshot,
     save_checkpoint,
 )
+from komt.train.identity import run_settings, stage_key
 from komt.train.log import TrainLog
 from komt.train.loop import Interrupted, Loop, StepResult, make_loop
 from komt.train.numerics import changed, numerics, reuse_threads
@@ -42,10 +38,10 @@ from komt.train.prepare import check_sequences, prepared
 from komt.train.processes import by_main, is_main
 from komt.train.samples import Answer
 from komt.train.snapshot import is_divided, restore, take_snapshot, trainable
+from komt.train.summary import opening, summary_of
 from komt.train.trackers import tracked_accelerator
 from komt.train.watch import Watch, make_watch
 
-VERSION = 2
 # About a passage with its questions: matrix products are large enough, and activations still near the caches.
 CPU_FILL = 768
 
@@ -102,11 +98,11 @@ def train(
     reference = prefer(loop, pairs, out, place.revision, fill) if pairs else None
     watch = make_watch(recipe, data, out, tokenizer, loop, fill, answer)
     if is_main():
-        print(_opening(sequences, steps, parity, way), file=sys.stderr)
-    settings = _settings(recipe, key, steps)
+        print(opening(sequences, steps, parity, way), file=sys.stderr)
+    settings = run_settings(recipe, key, steps)
     with keeping_bad_batch(loop, tokenizer, out):
         start, done, seconds = _run(loop, watch, out, settings, resume=resume, quiet=quiet)
-    summary = _summary(key, sequences, steps[:done], parity, way, start, seconds, loop.together)
+    summary = summary_of(key, sequences, steps[:done], parity, way, start, seconds, loop.together)
     summary |= watch.finish(out / "checkpoints")
     _take_best(loop, out, summary)
     if pairs and reference is not None:
@@ -145,29 +141,6 @@ def used_way(recipe: Recipe, parity: Parity) -> Way:
 def fill_tokens(device: torch.device) -> int:
     """How far bins are filled: a CPU gains nothing from large ones, and they take more memory."""
     return CPU_FILL if device.type == "cpu" else 0
-
-
-def stage_key(recipe: Recipe, data: Path, model_revision: str) -> str:
-    """Hash of all that decides the trained weights: recipe, data, model."""
-    parts = recipe.model_dump(mode="json", include={"seed", "model", "pack", "train"})
-    aside = _weightless(recipe)
-    parts["train"] = {k: v for k, v in parts["train"].items() if k not in aside}
-    files = [sha256(data / "train.parquet")]
-    measured = recipe.train.held_out and "held_out" not in aside
-    if (measured or recipe.train.objective != "sft") and (data / "evaluate.parquet").is_file():
-        files.append(sha256(data / "evaluate.parquet"))  # training stops by it, or scores its pairs
-    return hash_of([VERSION, parts, model_revision, *files])
-
-
-def _weightless(recipe: Recipe) -> set[str]:
-    """Settings of `train` that do not change what is trained."""
-    train = recipe.train
-    keys = {"keep", "generate", "trackers"}
-    if train.objective == "sft":
-        keys |= {"objective", "preference"}
-    if not train.keep_best:
-        keys.add("save_steps")
-    return keys if train.stop or train.keep_best else keys | {"held_out"}
 
 
 def finished(out: Path, key: str) -> bool:
@@ -235,17 +208,6 @@ def trainable_model(recipe: Recipe, place: Any) -> Any:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
     return model
-
-
-def _settings(recipe: Recipe, key: str, steps: list[Step]) -> dict[str, Any]:
-    """What a checkpoint must agree on with the run that resumes it."""
-    parts = recipe.model_dump(mode="json", include={"model", "pack", "train"})
-    flat = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
-    for name in _weightless(recipe):
-        flat.pop(f"train.{name}")
-    # Bins may differ (a GPU takes larger ones): which examples a step holds, at which weight, may not.
-    plan = hash_of([[sorted(step.sequences), step.weight] for step in steps])
-    return {"seed": recipe.seed, **flat, "steps": len(steps), "plan": plan, INPUTS: key}
 
 
 def _run(
@@ -328,46 +290,3 @@ def _resume(loop: Loop, watch: Watch, folder: Path, settings: dict[str, Any], fi
             print(f"the same training but for rounding: {'; '.join(other)}", file=sys.stderr)
         print(f"going on after step {found.step} of {len(loop.steps)}", file=sys.stderr)
     return found.step
-
-
-def _opening(sequences: list[TokenSequence], steps: list[Step], parity: Parity, way: str) -> str:
-    flat, packed = (sum(getattr(step, name) for step in steps) for name in ("flat_tokens", "tokens"))
-    lines = [str(parity)]
-    if parity.way != "shared":
-        lines.append("this model's passages are not shared: training is exact, but slower")
-    lines.append(
-        f"{len(sequences):,} sequences, {len(steps)} steps, {flat:,} tokens, "
-        f"{packed:,} after packing ({way}): {flat / packed:.2f} times fewer"
-    )
-    return "\n".join(lines)
-
-
-def _summary(
-    key: str,
-    sequences: list[TokenSequence],
-    steps: list[Step],
-    parity: Parity,
-    way: str,
-    start: int,
-    seconds: float,
-    together: int = 1,
-) -> dict[str, Any]:
-    since = sum(len(step.sequences) for step in steps[start:]) // together
-    return {
-        "key": key,
-        "version": __version__,
-        "sequences": len(sequences),
-        "trained": sum(len(step.sequences) for step in steps) // together,
-        "resumed_after": start,
-        "steps": len(steps),
-        "flat_tokens": sum(step.flat_tokens for step in steps),
-        "packed_tokens": sum(step.tokens for step in steps),
-        "bins": sum(len(step.bins) for step in steps),
-        "way": way,
-        "parity": asdict(parity),
-        "seconds": round(seconds, 2),
-        "examples_s": round(since / seconds, 3) if since else None,
-        "rss_gib": round(psutil.Process().memory_info().rss / 2**30, 3),
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-    }
