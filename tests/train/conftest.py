@@ -99,6 +99,23 @@ def wide_folder(tmp_path_factory):
 
 
 @pytest.fixture
+def settings(toy_recipe, model_folder):
+    """A recipe with dropout over a tiny model, several steps and checkpoints long."""
+
+    def make(family="gemma3", bits=32, lora=None, **train):
+        train = {
+            "epochs": 3,
+            "step_tokens": 500,
+            "save_steps": 3,
+            "lora": {"dropout": 0.1, **(lora or {})},
+            **train,
+        }
+        return toy_recipe(model_folder(family), pack={"tokens": 512}, bits=bits, **train)
+
+    return make
+
+
+@pytest.fixture
 def data_folder(tmp_path):
     """What `build` leaves for training: 24 examples on 6 passages, two tasks; 8 on 2 others to evaluate."""
     folder = tmp_path / "data"

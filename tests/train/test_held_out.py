@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -90,18 +91,8 @@ def test_measuring_leaves_modes_gradients_and_random_numbers_alone(toy_recipe, t
 
 
 @pytest.fixture
-def settings(toy_recipe, model_folder):
-    def make(family="gemma3", bits=32, lora=None, **train):
-        train = {
-            "epochs": 3,
-            "step_tokens": 500,
-            "save_steps": 2,
-            "lora": {"dropout": 0.1, **(lora or {})},
-            **train,
-        }
-        return toy_recipe(model_folder(family), pack={"tokens": 512}, bits=bits, **train)
-
-    return make
+def settings(settings):
+    return partial(settings, save_steps=2)
 
 
 def lines_of(path):

@@ -25,21 +25,6 @@ from komt.train.stop import EarlyStop
 ADAPTER = "adapter/adapter_model.safetensors"
 
 
-@pytest.fixture
-def settings(toy_recipe, model_folder):
-    def make(family="gemma3", bits=32, lora=None, **train):
-        train = {
-            "epochs": 3,
-            "step_tokens": 500,
-            "save_steps": 3,
-            "lora": {"dropout": 0.1, **(lora or {})},
-            **train,
-        }
-        return toy_recipe(model_folder(family), pack={"tokens": 512}, bits=bits, **train)
-
-    return make
-
-
 def lines_of(path):
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
