@@ -4,6 +4,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -166,3 +167,26 @@ def test_two_processes_may_write_at_the_same_time(tmp_path):
     assert one.get("m", ["a", "b"]) == {"a": 1, "b": 2}
     with sqlite3.connect(path) as file:
         assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_any_number_of_processes_open_and_leave_a_new_record_at_once(tmp_path):
+    script = (
+        "import sys, time; from pathlib import Path; from komt.evaluate.record import Record\n"
+        "print(flush=True); start = float(sys.stdin.readline())\n"
+        "for each in range(100):\n"
+        "    time.sleep(max(0, start + each / 50 - time.time()))\n"
+        "    Record(Path(sys.argv[1]) / str(each)).close()"
+    )
+    command = [sys.executable, "-c", script, tmp_path]
+    children = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)
+    ]
+    for child in children:
+        child.stdout.readline()
+    start = time.time() + 0.1
+    for child in children:
+        child.stdin.write(f"{start}\n")
+        child.stdin.flush()
+    for child in children:
+        child.communicate(timeout=120)
+    assert [child.returncode for child in children] == [0] * 4

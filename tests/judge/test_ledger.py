@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,29 @@ def test_what_a_killed_process_had_begun_is_free_for_others(tmp_path):
     finally:
         child.kill()
         child.stdout.close()
+
+
+def test_any_number_of_processes_open_and_leave_a_new_ledger_at_once(tmp_path):
+    script = (
+        "import sys, time; from pathlib import Path; from komt.judge.ledger import Ledger\n"
+        "print(flush=True); start = float(sys.stdin.readline())\n"
+        "for each in range(100):\n"
+        "    time.sleep(max(0, start + each / 50 - time.time()))\n"
+        "    Ledger(Path(sys.argv[1]) / str(each)).close()"
+    )
+    command = [sys.executable, "-c", script, tmp_path]
+    children = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)
+    ]
+    for child in children:
+        child.stdout.readline()
+    start = time.time() + 0.1
+    for child in children:
+        child.stdin.write(f"{start}\n")
+        child.stdin.flush()
+    for child in children:
+        child.communicate(timeout=120)
+    assert [child.returncode for child in children] == [0] * 4
 
 
 def test_a_full_disk_is_told_and_loses_nothing_that_was_written(tmp_path):

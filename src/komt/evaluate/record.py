@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from komt.files import home
+from komt.files import home, locked
 
 _DAY_S = 86_400.0
 _KEPT_DAYS = 180.0
@@ -40,13 +40,14 @@ class Record:
         self.path = path or home() / "evaluate" / "answers.sqlite"
         self._now = now
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._file = self._open()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):  # a full disk, or a file that may not be written
-                raise
-            self.path.replace(self.path.with_suffix(".broken"))
-            self._file = self._open()
+        with locked(self.path):  # SQLite tells whoever comes while another opens or leaves: locked
+            try:
+                self._file = self._open()
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError):  # a full disk, or a file not to be written
+                    raise
+                self.path.replace(self.path.with_suffix(".broken"))
+                self._file = self._open()
         self._prune_daily()
 
     def _open(self) -> sqlite3.Connection:
@@ -111,7 +112,8 @@ class Record:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with locked(self.path):
+            self._file.close()
 
     def _count(self) -> int:
         return int(self._file.execute("SELECT COUNT(*) FROM answers").fetchone()[0])

@@ -21,6 +21,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from komt.errors import DataError
+from komt.files import locked
 from komt.judge.call import Call, Reply
 
 Ending = Literal["refused", "failed", "uncertain"]
@@ -79,7 +80,10 @@ class Ledger:
         self._lock = FileLock(str(self._locks / self._owner))
         self._lock.acquire()
         try:
-            self._connection = self._open()
+            # SQLite takes the whole file for a moment when a ledger begins to keep its log (WAL) and when its
+            # last user leaves; others are then told at once that it is locked, however long they may wait.
+            with locked(path):
+                self._connection = self._open()
         except BaseException:
             self._release()
             raise
@@ -126,7 +130,8 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file; what this process had begun is free for others."""
-        self._connection.close()
+        with locked(self.path):
+            self._connection.close()
         self._release()
 
     def _release(self) -> None:
