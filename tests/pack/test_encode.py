@@ -176,7 +176,7 @@ def test_an_answer_has_no_dummy_space_and_loses_no_character():
     joined = tokenizer("\n바다와 바람", add_special_tokens=False).input_ids
     assert joined[: len(tokenizer("\n", add_special_tokens=False).input_ids)] != tokenizer("\n").input_ids
     for text in (*ANSWERS, " 앞에 빈칸", "\n줄", "0", "0부터", ""):
-        (ids,) = encode_answers(tokenizer, [text])
+        ids = encode_answers(tokenizer, [text])[0].tolist()
         tokens = tokenizer.convert_ids_to_tokens(ids)
         # As a continuation: decode behind a letter, whose dummy space the decoder strips.
         before = tokenizer("가", add_special_tokens=False).input_ids

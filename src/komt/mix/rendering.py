@@ -18,7 +18,7 @@ from komt.mix.minhash import BANDS, band_hashes
 from komt.mix.parts import write_part
 from komt.recipe import QualityPart
 from komt.sources import Rejected, Source, read_rows
-from komt.tasks import Task, UnusableRow, input_text, render
+from komt.tasks import Task, UnusableRow, input_text, render, with_derived
 
 Row = dict[str, Any]
 CHUNK_ROWS, CHUNK_CHARACTERS = 8192, 1 << 23
@@ -102,12 +102,13 @@ def _render(work: Work, rows: Sequence[Row | Rejected]) -> _Made:
         if isinstance(row, Rejected):
             made.rejects.append(_reject(work, "source", row.reason, row.where, row.row))
             continue
+        derived = with_derived(task, row)
         try:
-            example = render(task, row, work.seed, split=work.split, source=work.source)
+            example = render(task, derived, work.seed, split=work.split, source=work.source)
         except UnusableRow as error:
             made.rejects.append(_reject(work, "filter", error.reason, str(row["id"]), row))
             continue
-        asked = input_text(task, row)
+        asked = input_text(task, derived)
         if work.quality:
             checked = _check(example, asked, work.quality)
             for what in checked.cleanings:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from komt.errors import ModelError
 from komt.example import Message
 from komt.models.template import Frame, end_text, framable, frame_of, render
-from komt.pack.segments import encode_texts
+from komt.pack.segments import Ids, encode_texts
 from komt.recipe import Supervise
 
 # Tried in turn; the prompt of komt's template ends in the first.
@@ -31,7 +31,7 @@ class TokenSequence:
         example: id of the example; task and group: the example's.
     """
 
-    ids: npt.NDArray[np.int32]
+    ids: Ids
     weights: npt.NDArray[np.float32]
     example: str
     task: str = ""
@@ -107,7 +107,8 @@ def _framed(frame: Frame | None, messages: Sequence[Message]) -> tuple[str, str]
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     """Token ids that serving gives the model for a conversation: exactly one BOS, ready for the answer."""
-    return _encode_prompts(tokenizer, [render(tokenizer, messages, answering=True)])[0]
+    ids: list[int] = _encode_prompts(tokenizer, [render(tokenizer, messages, answering=True)])[0].tolist()
+    return ids
 
 
 def supervised_turns(example: Conversation) -> Iterator[int]:
@@ -142,25 +143,26 @@ def split_turn(tokenizer: Any, messages: Sequence[Message], end: str) -> tuple[s
     return prompt, full[len(prompt) : at + len(end)]
 
 
-def encode_answers(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+def encode_answers(tokenizer: Any, texts: Sequence[str]) -> list[Ids]:
     """Ids of texts that continue a prompt: no BOS, and no dummy space of SentencePiece in front."""
     if not _adds_dummy_space(tokenizer):
         return _ids(tokenizer, texts)
     # A character in front takes the dummy space upon itself; both are then cut away. A vocabulary may hold a
     # token that joins that character to the text: the next one is tried.
-    found: list[list[int] | None] = [None] * len(texts)
+    found: dict[int, Ids] = {}
     for anchor in _ANCHORS:
         before = _ids(tokenizer, [anchor])[0]
-        left = [place for place, ids in enumerate(found) if ids is None]
+        left = [place for place in range(len(texts)) if place not in found]
         for place, joined in zip(left, _ids(tokenizer, [anchor + texts[i] for i in left]), strict=True):
-            found[place] = joined[len(before) :] if joined[: len(before)] == before else None
-    if None in found:
-        text = texts[found.index(None)]
-        raise ModelError(f"the tokenizer cannot encode {text[:20]!r} apart from what stands before it")
-    return [ids for ids in found if ids is not None]
+            if np.array_equal(joined[: len(before)], before):
+                found[place] = joined[len(before) :]
+    for place, text in enumerate(texts):
+        if place not in found:
+            raise ModelError(f"the tokenizer cannot encode {text[:20]!r} apart from what stands before it")
+    return [found[place] for place in range(len(texts))]
 
 
-def _encode_prompts(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+def _encode_prompts(tokenizer: Any, texts: Sequence[str]) -> list[Ids]:
     """Joint ids of rendered prompts, with exactly one BOS where the model has one in use."""
     encoded = _ids(tokenizer, texts)
     bos = tokenizer.bos_token_id
@@ -168,18 +170,18 @@ def _encode_prompts(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
         return encoded
     adds_bos = _adds_bos(tokenizer)
     for place, ids in enumerate(encoded):
-        if adds_bos and ids[:1] != [bos]:
-            encoded[place] = ids = [bos, *ids]
-        if ids[:2] == [bos, bos]:
+        if adds_bos and (not len(ids) or ids[0] != bos):
+            encoded[place] = ids = np.concatenate((np.array([bos], np.int32), ids))
+        if len(ids) > 1 and ids[0] == ids[1] == bos:
             raise ModelError("the chat template writes BOS twice", cure="mend the model's chat template")
     return encoded
 
 
-def _ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+def _ids(tokenizer: Any, texts: Sequence[str]) -> list[Ids]:
     if not texts:
         return []
     if not _is_its_backend(tokenizer):
-        return _called(tokenizer, texts)
+        return [np.asarray(ids, np.int32) for ids in _called(tokenizer, texts)]
     return encode_texts(tokenizer, texts)
 
 
@@ -206,12 +208,11 @@ def _adds_bos(tokenizer: Any) -> bool:
 
 @lru_cache(maxsize=8)
 def _adds_dummy_space(tokenizer: Any) -> bool:
-    first = tokenizer.convert_ids_to_tokens(_ids(tokenizer, ["가"])[0])[0]
+    first = tokenizer.convert_ids_to_tokens(int(_ids(tokenizer, ["가"])[0][0]))
     return bool(str(first).startswith("▁"))
 
 
-def _sequence(example: Conversation, before: list[int], after: list[int], *, whole: bool) -> TokenSequence:
+def _sequence(example: Conversation, before: Ids, after: Ids, *, whole: bool) -> TokenSequence:
     weights = np.zeros(len(before) + len(after), np.float32)
     weights[1 if whole else len(before) :] = 1.0  # nothing stands before the first token to predict it from
-    ids = np.asarray([*before, *after], np.int32)
-    return TokenSequence(ids, weights, example.id, example.task, example.group)
+    return TokenSequence(np.concatenate((before, after)), weights, example.id, example.task, example.group)

@@ -9,6 +9,10 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+Ids = npt.NDArray[np.int32]
 # A text is cut where a line begins with a letter: there no token of a tokenizer that `is_cuttable` goes on.
 _CUT = re.compile(r"(?<=\n)(?=\S)")
 _PROBES = (
@@ -20,7 +24,7 @@ _PROBES = (
 _LINES_APART = r"\s*[\r\n]+"
 
 
-def encode_texts(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+def encode_texts(tokenizer: Any, texts: Sequence[str]) -> list[Ids]:
     """Ids of texts, no special token added: those of `backend.encode_batch_fast`.
 
     Where the tokenizer's tokens do not go from one line to the next, each different piece of the texts is
@@ -29,17 +33,32 @@ def encode_texts(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     Args:
         tokenizer: with a `backend_tokenizer`.
         texts: any number.
+
+    Returns:
+        An array for each text; they may share memory, so whoever changes one copies it.
     """
     backend = tokenizer.backend_tokenizer
     # As the tokenizer itself does at each call: a tokenizer.json may ask for either.
     backend.no_truncation()
     backend.no_padding()
     if len(texts) < 2 or not is_cuttable(tokenizer):
-        return _whole(backend, texts)
+        return [np.asarray(ids, np.int32) for ids in _whole(backend, texts)]
     pieces = [_CUT.split(text) for text in texts]
-    different = list(dict.fromkeys(chain.from_iterable(pieces)))
-    ids = dict(zip(different, _whole(backend, different), strict=True))
-    return [[*chain.from_iterable([ids[piece] for piece in cut])] for cut in pieces]
+    places = {piece: place for place, piece in enumerate(dict.fromkeys(chain.from_iterable(pieces)))}
+    which = np.fromiter(map(places.__getitem__, chain.from_iterable(pieces)), np.int64)
+    joined, ends = _joined(_whole(backend, list(places)), which)
+    text_ends = ends[np.cumsum([len(cut) for cut in pieces]) - 1].tolist()
+    return [joined[start:end] for start, end in zip([0, *text_ends], text_ends, strict=False)]
+
+
+def _joined(encoded: list[list[int]], which: npt.NDArray[np.int64]) -> tuple[Ids, npt.NDArray[np.int64]]:
+    """The ids of the pieces that are named, one after the other, and where each of them ends."""
+    lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+    ids = np.fromiter(chain.from_iterable(encoded), np.int32, int(lengths.sum()))
+    starts, lengths = (np.cumsum(lengths) - lengths)[which], lengths[which]
+    ends = np.cumsum(lengths)
+    taken = np.repeat(starts - ends + lengths, lengths) + np.arange(int(lengths.sum()))
+    return ids[taken], ends
 
 
 def _whole(backend: Any, texts: Sequence[str]) -> list[list[int]]:
