@@ -97,7 +97,7 @@ def test_batches_hold_sharers_together_within_their_limits():
     prompts = [[1, 2, 3], [9, 9], [1, 2, 4], [9, 8], [1, 2, 3, 5]]
     assert list(plan_batches(prompts, 5)) == [[0, 4, 2], [3, 1]]
     assert list(plan_batches(prompts, 0)) == [[0], [4], [2], [3], [1]]
-    assert [len(batch) for batch in plan_batches([[7]] * 130, 4096)] == [64, 64, 2]
+    assert [len(batch) for batch in plan_batches([[7]] * 260, 4096)] == [128, 128, 4]
 
 
 def test_no_prompts_no_answers_and_an_over_long_prompt_is_refused():

@@ -34,7 +34,7 @@ def attention_masks(config: Any, visible: Tensor, queries: Tensor, keys: Tensor)
         config: the model's configuration.
         visible: boolean (Q, K).
         queries: positions of the queries, (Q,).
-        keys: positions of the keys, (K,).
+        keys: positions of the keys, (K,), or (Q, K) where each query has keys of its own.
 
     Returns:
         A boolean (1, 1, Q, K) tensor, or a dict of them by layer type.
@@ -53,7 +53,7 @@ def attention_masks(config: Any, visible: Tensor, queries: Tensor, keys: Tensor)
         return full
     if not len(queries) or int(queries.max()) < int(window or 0):
         return {_FULL: full, _WINDOWED: full} if kinds else full  # no path is longer than the window
-    windowed = full & (queries[:, None] - keys[None, :] < window)
+    windowed = full & (queries[:, None] - keys[None] < window)
     return {_FULL: full, _WINDOWED: windowed} if kinds else windowed
 
 

@@ -21,7 +21,9 @@ RUN_TOKENS, PART_TOKENS = 1024, 64
 
 
 @torch.no_grad()
-def hidden_states(decoder: Any, trie: Trie, rows: Ints, *, run_tokens: int = 0) -> Iterator[Tensor]:
+def hidden_states(
+    decoder: Any, trie: Trie, rows: Ints, *, run_tokens: int = 0, cache: Any = None
+) -> Iterator[Tensor]:
     """The decoder's last hidden states of some nodes, run by run.
 
     A run attends to itself and to the path that leads to its first node, whose keys and values are all that
@@ -32,6 +34,7 @@ def hidden_states(decoder: Any, trie: Trie, rows: Ints, *, run_tokens: int = 0) 
         trie: the forest.
         rows: nodes whose states are wanted, ascending.
         run_tokens: nodes that are computed at a time, default RUN_TOKENS.
+        cache: from `new_cache`; then it holds the keys and values of all nodes, in their order, at the end.
 
     Yields:
         For each run the states of its rows, (rows, width); together they are as many as `rows`.
@@ -40,7 +43,8 @@ def hidden_states(decoder: Any, trie: Trie, rows: Ints, *, run_tokens: int = 0) 
         ModelError: the model does not attend by the function it is given.
     """
     device = device_of(decoder)
-    cache, held = new_cache(), np.empty(0, np.int64)
+    whole, held = cache is not None, np.empty(0, np.int64)
+    cache = cache if whole else new_cache()
     for start, stop in cuts(trie.positions, 0, len(trie), run_tokens or RUN_TOKENS):
         nodes = np.concatenate([held, np.arange(start, stop)])
         plan = _plan(decoder.config, trie, nodes, start, stop, device)
@@ -54,6 +58,9 @@ def hidden_states(decoder: Any, trie: Trie, rows: Ints, *, run_tokens: int = 0) 
             ).last_hidden_state[0]
         wanted = rows[np.searchsorted(rows, start) : np.searchsorted(rows, stop)] - start
         yield states[torch.from_numpy(wanted).to(device)]
+        if whole:
+            held = nodes
+            continue
         on_path = np.flatnonzero(trie.ends[nodes] > stop)
         held = nodes[on_path]
         for layer in cache.layers:

@@ -102,3 +102,25 @@ def token_log_probabilities(
         total = total * (most - larger).exp_() + logits.sub_(larger[:, None]).exp_().sum(1)
         most = larger
     return chosen - (most + total.log())[rows], chosen >= most[rows]
+
+
+@torch.no_grad()
+def likeliest_tokens(model: Any, states: Tensor) -> Tensor:
+    """The likeliest next token after each of some last hidden states (R, width), the first of equals, (R,).
+
+    The whole table of logits is never held where the head is plain: on a CPU writing and reading it takes
+    as long as computing it.
+    """
+    causal = causal_model(model)
+    if not has_plain_head(model):
+        return logits_of(causal, states).argmax(-1)
+    head = causal.get_output_embeddings()
+    size, block = head.weight.shape[0], _GPU_BLOCK_TOKENS if states.is_cuda else 2 * _BLOCK_TOKENS
+    most, tokens = [], []
+    for start in range(0, size, block):
+        bias = None if head.bias is None else head.bias[start : start + block]
+        value, at = torch.nn.functional.linear(states, head.weight[start : start + block], bias).max(1)
+        most.append(value)
+        tokens.append(at + start)
+    best = torch.stack(most).argmax(0)
+    return torch.stack(tokens).gather(0, best[None])[0]

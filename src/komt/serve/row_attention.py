@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -62,6 +62,38 @@ class Plan:
     markers: Any
     calls: int = 0
 
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, marker: int, scaling: float | None
+    ) -> Tensor:
+        """What `row_attention` gives for one layer, (1, Q, heads, width)."""
+        _, heads, queries, width = query.shape
+        groups = key.shape[1]
+        repeats = heads // groups
+        found = query.new_empty(1, groups, repeats, queries, value.shape[-1])
+        grouped = query.view(1, groups, repeats, queries, width)
+        for part in self.parts:
+            asked = grouped[:, :, :, part.queries]
+            folded = torch.nn.functional.scaled_dot_product_attention(
+                asked.reshape(1, groups, -1, width),
+                part.take(key),
+                part.take(value),
+                attn_mask=part.mask(marker, repeats),
+                scale=scaling,
+            )
+            found[:, :, :, part.queries] = folded.view(1, groups, repeats, asked.shape[3], -1)
+        return found.view(1, heads, queries, -1).transpose(1, 2)
+
+
+class Attending(Protocol):
+    """What decides whom each query of a forward pass sees; `calls`: how many layers have asked."""
+
+    calls: int
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, marker: int, scaling: float | None
+    ) -> Tensor:
+        """One layer's attention, (1, Q, heads, width); `marker` is the id of the mask the layer was given."""
+
 
 def new_markers(masks: Any) -> Any:
     """Stand-ins of the same form as `masks` (a tensor or a dict of tensors), all distinct."""
@@ -79,7 +111,7 @@ def by_marker(markers: Any, masks: Any) -> dict[int, Tensor | None]:
 
 
 @contextlib.contextmanager
-def attending(model: Any, plan: Plan) -> Iterator[None]:
+def attending(model: Any, plan: Attending) -> Iterator[None]:
     """In the block the model's layers attend as the plan says.
 
     Raises:
@@ -126,24 +158,9 @@ def row_attention(
     Returns:
         (1, Q, heads, width), and None for the weights.
     """
-    plan: Plan = _STATE.plan
+    plan: Attending = _STATE.plan
     plan.calls += 1
-    _, heads, queries, width = query.shape
-    groups = key.shape[1]
-    repeats = heads // groups
-    found = query.new_empty(1, groups, repeats, queries, value.shape[-1])
-    grouped = query.view(1, groups, repeats, queries, width)
-    for part in plan.parts:
-        asked = grouped[:, :, :, part.queries]
-        folded = torch.nn.functional.scaled_dot_product_attention(
-            asked.reshape(1, groups, -1, width),
-            part.take(key),
-            part.take(value),
-            attn_mask=part.mask(id(attention_mask), repeats),
-            scale=scaling,
-        )
-        found[:, :, :, part.queries] = folded.view(1, groups, repeats, asked.shape[3], -1)
-    return found.view(1, heads, queries, -1).transpose(1, 2), None
+    return plan.attend(query, key, value, id(attention_mask), scaling), None
 
 
 def new_cache() -> Any:

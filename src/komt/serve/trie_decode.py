@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from komt.pack.masks import attention_masks
 from komt.pack.probe import device_of
-from komt.pack.trie import Trie, build_trie, common_prefix
+from komt.pack.trie import build_trie, common_prefix
+from komt.serve.forest import hidden_states
+from komt.serve.head import causal_model, likeliest_tokens
+from komt.serve.regions import Regions
+from komt.serve.row_attention import attending, new_cache
 
-MAX_PROMPTS = 64
-# Tokens of a packed row that go through the model at a time, so that its masks stay small.
+# A step reads all weights whatever the number of answers, until there are about so many.
+MAX_PROMPTS = 128
+# Tokens of a packed row that go through the model at a time.
 _CHUNK_TOKENS = 1024
 
 
@@ -54,7 +56,7 @@ def decode_together(
     """Greedy answers to the prompts of one batch: each exactly as if it had been alone.
 
     Prompts form one packed row that fills the cache. Then each step feeds one token per prompt still
-    running, as one row: a query sees the nodes on its prompt's path and the tokens of its own answer.
+    running, as one row: a query sees its prompt and the tokens of its own answer.
 
     Args:
         model: a family that `attention_masks` can confine.
@@ -69,100 +71,66 @@ def decode_together(
     Raises:
         ModelError: the family's masks cannot be confined.
     """
-    trie = build_trie(prompts)
     answers: list[list[int]] = [[] for _ in prompts]
     ended = [False] * len(prompts)
-    tokens, row = _prefill(model, trie)
+    running = list(range(len(prompts)))
+    decoding = _Decoding(model, prompts, max_new_tokens)
+    tokens = decoding.first
     while True:
         staying: list[int] = []
-        for slot, (place, token) in enumerate(zip(row.places, tokens, strict=True)):
+        for at, (place, token) in enumerate(zip(running, tokens, strict=True)):
             ended[place] = token in stop
             if not ended[place]:
                 answers[place].append(token)
             if not ended[place] and len(answers[place]) < max_new_tokens:
-                staying.append(slot)
+                staying.append(at)
             elif on_done:
                 on_done(place)
         if not staying:
             return list(zip(answers, ended, strict=True))
-        if len(staying) < len(row.places):
-            row.keep(staying)
-        tokens = row.step(model, [answers[place][-1] for place in row.places])
+        if len(staying) < len(running):
+            decoding.keep(staying)
+        running = [running[at] for at in staying]
+        tokens = decoding.step([answers[place][-1] for place in running])
 
 
-@dataclass
-class _Row:
-    """The prompts still running: A of them, over K cached tokens.
+class _Decoding:
+    """The prompts still running, in their order; `first`: the token after each."""
 
-    Attributes:
-        cache: keys and values of the trie's nodes and of the tokens generated since.
-        places: each running prompt's place in the batch.
-        positions: position of each one's next token, (A,).
-        visible: which cached token each one sees, (A, K).
-        key_positions: position of each cached token, (K,).
-    """
+    def __init__(self, model: Any, prompts: Sequence[Sequence[int]], room: int) -> None:
+        self._model, self._decoder = model, causal_model(model).get_decoder()
+        self._device = device_of(model)
+        trie, cache = build_trie(prompts), new_cache()
+        lasts = np.array([path[-1] for path in trie.paths])
+        rows, row_of = np.unique(lasts, return_inverse=True)
+        states = hidden_states(self._decoder, trie, rows, run_tokens=_CHUNK_TOKENS, cache=cache)
+        after = likeliest_tokens(model, torch.cat(list(states)))
+        self.first: list[int] = after[torch.from_numpy(row_of).to(self._device)].tolist()
+        layers = [(layer.keys, layer.values) for layer in cache.layers]
+        self._room = room
+        self._regions = Regions(model.config, layers, trie.paths, room)
+        self._slots, self._most = self._regions.slots, len(prompts)
 
-    cache: Any
-    places: list[int]
-    positions: Tensor
-    visible: Tensor
-    key_positions: Tensor
-
-    def step(self, model: Any, tokens: list[int]) -> list[int]:
+    def step(self, tokens: list[int]) -> list[int]:
         """Feed the prompts' newest tokens, and return the likeliest next ones."""
-        device = self.positions.device
-        own = torch.eye(len(self.places), dtype=torch.bool, device=device)
-        self.visible = torch.cat([self.visible, own], 1)
-        self.key_positions = torch.cat([self.key_positions, self.positions])
-        output = model(
-            input_ids=torch.tensor([tokens], device=device),
-            position_ids=self.positions[None],
-            attention_mask=attention_masks(model.config, self.visible, self.positions, self.key_positions),
-            past_key_values=self.cache,
-            use_cache=True,
-        )
-        self.positions = self.positions + 1
-        return [int(token) for token in output.logits[0].argmax(-1)]
+        self._room -= 1
+        positions = self._regions.advance(self._slots)
+        with attending(self._decoder, self._regions):
+            states = self._decoder(
+                input_ids=torch.tensor([tokens], device=self._device),
+                position_ids=positions[None],
+                attention_mask=self._regions.markers,
+                past_key_values=self._regions.cache,
+                use_cache=True,
+            ).last_hidden_state[0]
+        return likeliest_tokens(self._model, states).tolist()  # type: ignore[no-any-return]
 
-    def keep(self, slots: list[int]) -> None:
-        """Drop the finished prompts, and what only they could see once that is half of the cache."""
-        index = torch.tensor(slots, device=self.positions.device)
-        self.places = [self.places[slot] for slot in slots]
-        self.positions, self.visible = self.positions[index], self.visible[index]
-        seen = torch.nonzero(self.visible.any(0))[:, 0]
-        if 2 * len(seen) <= self.visible.shape[1]:
-            self.visible, self.key_positions = self.visible[:, seen], self.key_positions[seen]
-            for layer in self.cache.layers:
-                layer.keys, layer.values = layer.keys[:, :, seen], layer.values[:, :, seen]
-
-
-def _prefill(model: Any, trie: Trie) -> tuple[list[int], _Row]:
-    """Fill the cache with the trie, and return the token after each prompt."""
-    from transformers import DynamicCache
-
-    device = device_of(model)
-    # Without a configuration no layer of the cache drops what lies outside its window by place in the row.
-    cache = DynamicCache()
-    ids, positions, ends = (torch.from_numpy(a).to(device) for a in (trie.ids, trie.positions, trie.ends))
-    lasts = torch.tensor([path[-1] for path in trie.paths], device=device)
-    after = torch.zeros(len(trie), dtype=torch.long, device=device)
-    for start in range(0, len(trie), _CHUNK_TOKENS):
-        stop = min(start + _CHUNK_TOKENS, len(trie))
-        queries = torch.arange(start, stop, device=device)[:, None]
-        keys = torch.arange(stop, device=device)[None]
-        visible = (keys <= queries) & (queries < ends[None, :stop])
-        rows = torch.unique(lasts[(lasts >= start) & (lasts < stop)])
-        output = model(
-            input_ids=ids[None, start:stop],
-            position_ids=positions[None, start:stop],
-            attention_mask=attention_masks(model.config, visible, positions[start:stop], positions[:stop]),
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=rows - start,
-        )
-        after[rows] = output.logits[0].argmax(-1)
-    seen = torch.zeros(len(trie.paths), len(trie), dtype=torch.bool)
-    for place, path in enumerate(trie.paths):
-        seen[place, torch.from_numpy(path)] = True
-    row = _Row(cache, list(range(len(trie.paths))), positions[lasts] + 1, seen.to(device), positions)
-    return [int(token) for token in after[lasts]], row
+    def keep(self, places: list[int]) -> None:
+        """Drop the finished prompts, and their regions once half of the prompts are finished."""
+        self._slots = self._slots[places]
+        if 2 * len(self._slots) <= self._most:
+            regions = self._regions
+            self._regions = Regions(
+                self._model.config, regions.layers, regions.paths_of(self._slots), self._room
+            )
+            self._slots, self._most = self._regions.slots, len(self._slots)
