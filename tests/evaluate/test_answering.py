@@ -49,7 +49,7 @@ def test_answers_may_be_as_long_as_the_tasks_right_answers_and_a_little_longer(r
     longest = max(len(one.references[0]) for one in summary.examples)
     assert limit_tokens(engine, summary) >= 1.25 * longest
     answer_all(engine, [sentiment, summary], name="m")
-    assert inner.limits == [8] * 4 + [limit_tokens(engine, summary)] * 4
+    assert inner.limits == [limit_tokens(engine, summary)] * 4 + [8] * 4
     answer_all(engine, [summary], name="m", way=Way(max_new_tokens=3))
     assert inner.limits[8:] == []  # it ended after one token: the limit changes nothing
 

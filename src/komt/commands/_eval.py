@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
     from komt.evaluate.asked import Asked, Order
     from komt.evaluate.recorded import RecordedEngine
     from komt.recipe import Recipe
+    from komt.serve.engine import LoadedEngine
     from komt.tasks import Task
 
 Row = dict[str, Any]
 _FAMILY = "family:"
+# Examples from which on starting more processes takes less time than it saves.
+_WORTH_PROCESSES = 256
 
 
 def evaluate(args: argparse.Namespace) -> tuple[list[Row], list[Answered]]:
@@ -36,7 +40,7 @@ def evaluate(args: argparse.Namespace) -> tuple[list[Row], list[Answered]]:
     asked = _asked(args, recipe, tasks)
     flags = _contaminated(args, asked)
     name = _name(args)
-    engine = recorded_engine(args)
+    engine = recorded_engine(args, _processes(args, sum(len(one.examples) for one in asked)))
     with closing(engine):
         answered = _answers(args, engine, asked, name, flags) if asked else []
         scores = _scores(asked, answered)
@@ -162,17 +166,44 @@ def _contaminated(args: argparse.Namespace, asked: Sequence[Asked]) -> list[list
     return flags
 
 
-def recorded_engine(args: argparse.Namespace) -> RecordedEngine:
-    """The model that the options name; loaded when an answer is missing."""
+def _processes(args: argparse.Namespace, count: int) -> int:
+    """In how many processes the model answers; where that is not asked for, several for a small one."""
+    from komt.errors import UsageError
+
+    if args.processes is not None and args.processes < 1:
+        raise UsageError(f"--processes {args.processes}: at least 1")
+    named = re.match(r"https?://", args.model) or args.model.endswith(".gguf")
+    if named or args.engine not in {"auto", "transformers"} or args.harness:
+        if (args.processes or 1) > 1:
+            raise UsageError(
+                "--processes is for models that transformers computes, and not for --harness",
+                cure="leave --processes out",
+            )
+        return 1
+    if args.processes is not None:
+        return int(args.processes)
+    from komt.serve.processes_engine import fitting_processes
+
+    return fitting_processes(args.model) if count >= _WORTH_PROCESSES else 1
+
+
+def recorded_engine(args: argparse.Namespace, processes: int = 1) -> RecordedEngine:
+    """The model that the options name; loaded, in one or several processes, when an answer is missing."""
     from komt.commands._model import engine_of
     from komt.evaluate.identity import kept_seconds, model_key
     from komt.evaluate.record import Record
     from komt.evaluate.recorded import RecordedEngine
 
     key = model_key(args.model, args.bits, args.engine, remote_code=args.trust_remote_code)
-    return RecordedEngine(
-        lambda: engine_of(args), Record(), key, seconds=kept_seconds(args.model), fresh=args.fresh
-    )
+
+    def opened() -> LoadedEngine:
+        if processes == 1:
+            return engine_of(args)
+        from komt.serve.processes_engine import ProcessesEngine
+
+        return ProcessesEngine(args.model, args.bits, processes, remote_code=args.trust_remote_code)
+
+    return RecordedEngine(opened, Record(), key, seconds=kept_seconds(args.model), fresh=args.fresh)
 
 
 def _answers(

@@ -86,6 +86,12 @@ def _add_way_options(parser: argparse.ArgumentParser) -> None:
         help="longest answer (default: by task, what its right answers need)",
     )
     parser.add_argument(
+        "--processes",
+        type=int,
+        metavar="N",
+        help="in how many processes transformers computes (default: of a small model on a CPU one a core)",
+    )
+    parser.add_argument(
         "--fresh", action="store_true", help="ask everything again, whatever was answered before"
     )
 

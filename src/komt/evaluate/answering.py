@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -37,7 +36,7 @@ class Way:
     choices: Choices = "auto"
     normalise: Normalise = "raw"
     max_new_tokens: int | None = None
-    batch_tokens: int = 8192
+    batch_tokens: int = 16384
 
 
 def answer_all(
@@ -122,20 +121,23 @@ def _generate(
     way: Way,
     on_done: Callable[[int], None] | None,
 ) -> None:
-    by_limit: dict[int, list[int]] = defaultdict(list)
+    places: list[tuple[int, int]] = []
+    limits: list[int] = []
     for number, one in enumerate(asked):
         if not answers[number]:
-            by_limit[way.max_new_tokens or limit_tokens(engine, one)].append(number)
-    for limit, numbers in sorted(by_limit.items()):
-        places = [(number, place) for number in numbers for place in range(len(asked[number].examples))]
-        prompts = [with_shots(asked[n].examples[place], asked[n].shots) for n, place in places]
-        told = (lambda at, places=places: on_done(places[at][0])) if on_done else None
-        found = engine.answer(prompts, max_new_tokens=limit, batch_tokens=way.batch_tokens, on_done=told)
-        for (number, place), completion in zip(places, found, strict=True):
-            one = asked[number]
-            example = one.examples[place]
-            scored = judged(example, completion, judges[number][example.task], name=name, shots=one.shots)
-            answers[number].append(replace(scored, order=one.order))
+            places += [(number, place) for place in range(len(one.examples))]
+            limits += [way.max_new_tokens or limit_tokens(engine, one)] * len(one.examples)
+    found = engine.answer(
+        [with_shots(asked[number].examples[place], asked[number].shots) for number, place in places],
+        max_new_tokens=limits,
+        batch_tokens=way.batch_tokens,
+        on_done=(lambda at: on_done(places[at][0])) if on_done else None,
+    )
+    for (number, place), completion in zip(places, found, strict=True):
+        one = asked[number]
+        example = one.examples[place]
+        scored = judged(example, completion, judges[number][example.task], name=name, shots=one.shots)
+        answers[number].append(replace(scored, order=one.order))
 
 
 def limit_tokens(engine: RecordedEngine, one: Asked) -> int:

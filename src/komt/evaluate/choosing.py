@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from komt.evaluate.choices import Normalise, choose, shown_choices
+from komt.evaluate.choices import Chosen, Normalise, choose, shown_choices
 from komt.evaluate.recorded import RecordedEngine
 from komt.example import Example, Message
 from komt.files import hash_of
+from komt.serve.lanes import in_lanes
 
 Question = tuple[Example, tuple[Message, ...]]
 # Computed, and then recorded, together.
@@ -37,16 +38,19 @@ def choose_recorded(
     first = {key: place for place, key in reversed(list(enumerate(keys))) if key not in known}
     # Prompts that begin alike stand together: what they share is computed once.
     missing = sorted(first.values(), key=lambda place: [message.content for message in questions[place][1]])
-    for start in range(0, len(missing), _AT_A_TIME):
-        places = missing[start : start + _AT_A_TIME]
+    jobs = [missing[start : start + _AT_A_TIME] for start in range(0, len(missing), _AT_A_TIME)]
+
+    def chosen(places: list[int]) -> list[Chosen]:
         prompts = {id(questions[place][0]): questions[place][1] for place in places}
-        found = choose(
+        return choose(
             engine.engine,
             [questions[place][0] for place in places],
             normalise=normalise,
-            prompt=lambda example, prompts=prompts: prompts[id(example)],  # type: ignore[misc]
-            on_done=(lambda at, places=places: on_done(places[at])) if on_done else None,  # type: ignore[misc]
+            prompt=lambda example: prompts[id(example)],
+            on_done=(lambda at: on_done(places[at])) if on_done else None,
         )
+
+    for places, found in in_lanes(engine.engine, chosen, jobs) if jobs else ():
         new = {keys[place]: list(one.values) for place, one in zip(places, found, strict=True)}
         engine.keep(new)
         engine.asked += len(new)

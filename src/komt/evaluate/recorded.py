@@ -12,6 +12,7 @@ from komt.evaluate.record import Record
 from komt.example import Message
 from komt.files import hash_of
 from komt.serve.engine import Completion, LoadedEngine, LogLikelihood, Settings
+from komt.serve.lanes import in_lanes
 
 Conversation = Sequence[Message]
 # Of an engine that takes no token ids: asked for, and then recorded, together.
@@ -84,7 +85,7 @@ class RecordedEngine:
         self,
         conversations: Sequence[Conversation],
         *,
-        max_new_tokens: int,
+        max_new_tokens: int | Sequence[int],
         batch_tokens: int = 4096,
         on_done: Callable[[int], None] | None = None,
     ) -> list[Completion]:
@@ -92,31 +93,35 @@ class RecordedEngine:
 
         Args:
             conversations: equal ones are answered once.
-            max_new_tokens: the longest answer.
+            max_new_tokens: the longest answer, of all or of each.
             batch_tokens: the most tokens of prompts that are held at a time, shared ones counted once.
             on_done: told the place of each that is answered.
         """
+        limits = [max_new_tokens] * len(conversations) if isinstance(max_new_tokens, int) else max_new_tokens
         keys = [hash_of(["answer", *([m.role, m.content] for m in one)]) for one in conversations]
+        asked = list(zip(keys, limits, strict=True))
+        values = self.known(keys)
         known = {
-            key: completion
-            for key, values in self.known(keys).items()
-            if (completion := _completion(values, max_new_tokens))
+            (key, limit): completion
+            for key, limit in asked
+            if key in values and (completion := _completion(values[key], limit))
         }
-        for place, key in enumerate(keys):
-            if on_done and key in known:
+        for place, one in enumerate(asked):
+            if on_done and one in known:
                 on_done(place)
-        first = {key: place for place, key in reversed(list(enumerate(keys))) if key not in known}
-        missing = sorted(first.values())
-        for places, found in self._computed(conversations, missing, max_new_tokens, batch_tokens, on_done):
-            new = {keys[place]: one for place, one in zip(places, found, strict=True)}
-            self.keep({key: _values(one, max_new_tokens) for key, one in new.items()})
+        first = {one: place for place, one in reversed(list(enumerate(asked))) if one not in known}
+        for places, found in self._computed(
+            conversations, limits, sorted(first.values()), batch_tokens, on_done
+        ):
+            new = {asked[place]: one for place, one in zip(places, found, strict=True)}
+            self.keep({key: _values(one, limit) for (key, limit), one in new.items()})
             known |= new
             self.asked += len(new)
         if on_done:
-            for place, key in enumerate(keys):
-                if key in first and first[key] != place:
+            for place, one in enumerate(asked):
+                if one in first and first[one] != place:
                     on_done(place)
-        return [known[key] for key in keys]
+        return [known[one] for one in asked]
 
     def known(self, keys: Sequence[str]) -> dict[str, Any]:
         """What is recorded of this model under some keys."""
@@ -141,26 +146,35 @@ class RecordedEngine:
     def _computed(
         self,
         conversations: Sequence[Conversation],
+        limits: Sequence[int],
         missing: list[int],
-        max_new_tokens: int,
         batch_tokens: int,
         on_done: Callable[[int], None] | None,
     ) -> Iterator[tuple[list[int], list[Completion]]]:
         """Places that are computed together, and their answers."""
         ids = self._ids([conversations[place] for place in missing]) if missing else []
-        for batch in _batches(ids, len(missing), batch_tokens):
-            places = [missing[slot] for slot in batch]
-            told = (lambda slot, places=places: on_done(places[slot])) if on_done else None
-            if ids is None:
+        prompts = dict(zip(missing, ids, strict=True)) if ids is not None else None
+        batches: list[list[int]] = []
+        # The longest first: what engines compute side by side then ends at about the same time.
+        for limit in sorted({limits[place] for place in missing}, reverse=True):
+            places = [place for place in missing if limits[place] == limit]
+            those = None if prompts is None else [prompts[place] for place in places]
+            batches += [[places[at] for at in one] for one in _batches(those, len(places), batch_tokens)]
+
+        def compute(places: list[int]) -> list[Completion]:
+            told = (lambda at: on_done(places[at])) if on_done else None
+            limit = limits[places[0]]
+            if prompts is None:
                 asked = [conversations[place] for place in places]
-                found = self.engine.answer(asked, max_new_tokens=max_new_tokens, on_done=told)
-            else:
-                found = self.engine.generate(
-                    [ids[slot] for slot in batch],
-                    max_new_tokens=max_new_tokens,
-                    batch_tokens=batch_tokens,
-                    on_done=told,
-                )
+                return self.engine.answer(asked, max_new_tokens=limit, on_done=told)
+            return self.engine.generate(
+                [prompts[place] for place in places],
+                max_new_tokens=limit,
+                batch_tokens=batch_tokens,
+                on_done=told,
+            )
+
+        for places, found in in_lanes(self.engine, compute, batches) if batches else ():
             if len(found) != len(places):
                 raise KomtError(f"the engine gave {len(found)} answers to {len(places)} prompts")
             yield places, found

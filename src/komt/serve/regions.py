@@ -1,4 +1,4 @@
-"""Decoding over regions: each answer, or group of answers that share most of their prompt, has one of its own.
+"""Decoding over regions: each answer, or group of answers that share most of a prompt, has one of its own.
 
 A region holds the keys and values that its members see, and room for what they will write. Regions of about
 one size lie side by side and attend in one call; nobody computes scores for the tokens of another region.
@@ -134,7 +134,7 @@ class Regions:
                 visible[place, member, path] = True
                 positions[place, path] = np.arange(len(path))
         starts = np.array([[len(region.columns)] for region in run])
-        return _Block(cell, slot, *(self._tensor(one) for one in (visible, positions, starts)))
+        return _Block(cell, slot, self._tensor(visible), self._tensor(positions), self._tensor(starts))
 
     def _tensor(self, array: Any) -> Tensor:
         return torch.from_numpy(array).to(self._device)
@@ -158,9 +158,7 @@ class Regions:
             }
         return positions[self._running]
 
-    def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, marker: int, scaling: float | None
-    ) -> Tensor:
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, marker: int, scaling: float | None) -> Tensor:
         """One layer's attention, (1, A, heads, width): each member's queries over its region."""
         _, heads, count, width = query.shape
         groups = key.shape[1]

@@ -62,9 +62,7 @@ class Plan:
     markers: Any
     calls: int = 0
 
-    def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, marker: int, scaling: float | None
-    ) -> Tensor:
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, marker: int, scaling: float | None) -> Tensor:
         """What `row_attention` gives for one layer, (1, Q, heads, width)."""
         _, heads, queries, width = query.shape
         groups = key.shape[1]
@@ -89,9 +87,7 @@ class Attending(Protocol):
 
     calls: int
 
-    def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, marker: int, scaling: float | None
-    ) -> Tensor:
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, marker: int, scaling: float | None) -> Tensor:
         """One layer's attention, (1, Q, heads, width); `marker` is the id of the mask the layer was given."""
 
 

@@ -123,7 +123,7 @@ class _Decoding:
                 past_key_values=self._regions.cache,
                 use_cache=True,
             ).last_hidden_state[0]
-        return likeliest_tokens(self._model, states).tolist()  # type: ignore[no-any-return]
+        return likeliest_tokens(self._model, states).tolist()
 
     def keep(self, places: list[int]) -> None:
         """Drop the finished prompts, and their regions once half of the prompts are finished."""
