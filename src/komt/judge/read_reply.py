@@ -23,6 +23,11 @@ _FULL_MARKS = re.compile(
     re.IGNORECASE,
 )
 
+# At the beginning of a line or sentence: there it is the judge's own last word, and nobody else's score.
+_FINAL = re.compile(
+    r"(?:^|\n|[.!?]\s)[\s\-•\d.)\[]*(?:최종\s*(?:점수|평점|평가)|final\s+(?:score|rating|grade))(?=[\]\s]*(?:[:=]|은\s|는\s|is\s))",
+    re.IGNORECASE,
+)
 
 # Characters; a reply without end says the same over and over.
 LONGEST = 30_000
@@ -45,7 +50,7 @@ def read_score(reply: str, low: float, high: float, *, cut: bool = False) -> Rea
     """The score that a reply states on a scale from `low` to `high`, or none and why.
 
     Scores may have decimals; none is brought from another scale to this one. Several statements must agree: a
-    reply that says two things is unscored.
+    reply that says two things is unscored, unless the last one is called final.
 
     Args:
         reply: as the judge wrote it.
@@ -67,7 +72,19 @@ def read_score(reply: str, low: float, high: float, *, cut: bool = False) -> Rea
     statements = _statements(text) if text.strip() else []
     if not statements and _FULL_MARKS.search(text):
         return Reading(high)
-    return _agreed(statements, low, high)
+    reading = _agreed(statements, low, high)
+    if reading.score is None and (final := _FINAL.search(text)) and not re.search(r"[{]|\[\[", text):
+        # What comes after the final score still has to agree with it.
+        last = _agreed(_statements(text[final.start() :]), low, high)
+        return last if last.score is not None and _on_scale(statements, low, high) else reading
+    return reading
+
+
+def _on_scale(values: list[Value], low: float, high: float) -> bool:
+    """Whether every statement is a score of this scale: else the judge may have meant another one."""
+    return all(value.number is not None and low <= value.number <= high for value in values) and all(
+        value.of in {None, high} for value in values
+    )
 
 
 def _open_brackets(text: str) -> bool:

@@ -22,6 +22,12 @@ _PART_BEFORE = re.compile(
 _PART_SUBJECT = re.compile(
     _PART + r"\s*(?:은|는|이|가|에|에는|에서|에서는|면에서는?|측면에서는?|항목은|점수는|[:=-])", re.IGNORECASE
 )
+# What the right answer to the question is, is no score of the one that was given.
+_ANSWER_BEFORE = re.compile(
+    r"(?<![가-힣])(?:정답|해답|모범\s*답안|(?:옳은|올바른|맞는|바른|문제의|질문의)\s*답|답)(?:은|이|는|도|란)?\s*[:=]?[\s\"'(]*$"
+    r"|\b(?:answer|solution)\s*(?:is|was|should\s+be|would\s+be|[:=])[\s\"'(]*$",
+    re.IGNORECASE,
+)
 _LABEL = re.compile(
     r"(?P<strong>점수|평점|총점|총평점|득점|별점|\bscores?\b|(?<=[a-z]_)score\b|\brating\b|\bgrade\b|\[\s*results?\s*\])"
     r"|(?P<weak>평가(?:\s*결과)?|채점(?:\s*결과)?|결과|결론|판정|종합|총평|총계|합계|최종|\boverall\b|\btotal\b|\bverdict\b|\bresult\b|\bfinal\b)",
@@ -214,6 +220,7 @@ def asserted(sentences: list[str]) -> list[Value]:
                 and not supposed
                 and not is_difference(sentence, value)
                 and not _WISHED.match(sentence, value.end)
+                and not _ANSWER_BEFORE.search(_before(sentence, value.start))
             ):
                 found.append(value)
                 lists = True
@@ -276,7 +283,7 @@ def mentioned(text: str) -> list[Value]:
     for value in values_in(text):
         after, before = text[value.end : value.end + _NEAR], _before(text, value.start)
         fraction = value.of is not None
-        if is_difference(text, value) or _PART_BEFORE.search(before):
+        if is_difference(text, value) or _PART_BEFORE.search(before) or _ANSWER_BEFORE.search(before):
             continue
         if fraction and (
             before.rstrip().endswith("의") or re.match(r"[가-힣]|\s+of\b", after.replace("입니다", ""))

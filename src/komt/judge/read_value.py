@@ -65,6 +65,11 @@ _OTHER = re.compile(
 _POINTED_RANGE = re.compile(
     rf"\s*(?:[~∼〜–—-]|에서|부터|or|또는|이나|,)\s*{_DIGITS}\s*{POINTS}", re.IGNORECASE
 )
+# "3 and 4", "3점과 4점": two scores side by side.
+_TWO = re.compile(
+    rf"\s*(?:and|&)\s*{NUMBER}(?=\s*(?:$|[.,;)\]\n]|{POINTS}))|\s*(?:과|와|및|하고|그리고)\s*{NUMBER}\s*{POINTS}",
+    re.IGNORECASE,
+)
 # "2점과 4점 사이", "3점 혹은 4점", "8점에서 9점": two ends of which neither is the score.
 _SPAN = re.compile(
     rf"\s*(?:(?:[~∼〜～]|에서|부터|또는|혹은|이나|내지|or|to)\s*{NUMBER}(?:\s*{POINTS})?"
@@ -150,6 +155,8 @@ def value_at(text: str, at: int) -> Value | None:
     if text[end : end + 1] == "/" and text[end + 1 : end + 2].isdigit():
         why = "a date or a second fraction"
     unit = bool(points or of is not None)
+    if _TWO.match(text, end):
+        why = "two scores"
     if span := _SPAN.match(text, end):
         why, end, unit = "a range", span.end(), unit or bool(re.search(rf"{POINTS}", span[0], re.IGNORECASE))
     return Value(None if why else number, of, start, end, unit, why)

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from komt.judge.read_reply import LONGEST
+from komt.judge.read_statements import is_difference
 from komt.judge.read_text import clean, json_objects, sentences
+from komt.judge.read_value import Value, value_at, values_in
 
 Verdict = Literal["a", "b", "tie"]
 
@@ -22,6 +24,12 @@ _WORSE = r"(?:더\s*)?(?:못하|못합|뒤처|뒤떨어|떨어[지집진]|부족
 _TIE = (
     r"무승부|동점|동률|비겼|비김|비깁|tie(?:d)?\b|\bdraw\b|우열을\s*(?:가리|매기|논하)|막상막하|대등|"
     r"(?:수준|품질|점수|질)(?:이|은|가)?\s*(?:서로\s*)?(?:같|동일|비슷|동등)|(?:똑같이|서로|거의)\s*(?:좋|비슷|같|동등|우수)|비슷한\s*수준|동등"
+)
+# A whole sentence; "길이는 둘 다 비슷합니다" speaks of one side of them.
+_BOTH_ALIKE = re.compile(
+    r"\W*(?:(?:따라서|결론적으로|종합하면|전반적으로|전체적으로|결국|제\s*생각에는?)[,\s]*)*"
+    r"(?:둘\s*(?:다|모두)|두\s*(?:답변|대답|응답)(?:[은이]|의\s*(?:수준|품질|질)[은이])?)\s*(?:(?:모두|서로|거의|똑같이)\s*)*"
+    r"(?:(?:비슷|동등|대등)(?:합니다|하다|해요|함|했습니다)|같습니다|같다)\W*"
 )
 _DOUBLE = re.compile(r"\[\[\s*([^\[\]]*?)\s*\]\]")
 _LABEL = re.compile(
@@ -70,6 +78,10 @@ _ENGLISH = re.compile(
 _ENGLISH_WINS = re.compile(
     rf"(?:{_NOUN}\s+)?{_LETTER.format('who')}\s+(?:wins|won)\b|(?:prefer|choose|pick|select)\s+(?:{_NOUN}\s+)?{_LETTER.format('chosen')}",
     re.I,
+)
+_SCORED = re.compile(
+    rf"(?:{_NOUN}\s*)?{_LETTER.format('who')}(?:\s*{_NOUN})?(?:의\s*점수)?\s*(?:[은는]|에는|에게는|[:=-])?\s*(?=\d)",
+    re.IGNORECASE,
 )
 _DENIED = re.compile(
     r"않|지\s*못(?!하)|아니|아닙|어렵|없|\bnot\b|n't|n’t|라면|다면|었을|지만\s*$|\bif\b", re.IGNORECASE
@@ -128,7 +140,8 @@ def read_verdict(reply: str, *, cut: bool = False) -> VerdictReading:
         return VerdictReading(None, "cut off before the verdict")
     if _DECLINES.search(text) and not re.search(_TIE, text):
         return VerdictReading(None, "the judge declines")
-    return _agreed([verdict for verdict, concludes in said if concludes] or [verdict for verdict, _ in said])
+    weighed = [verdict for verdict, concludes in said if concludes] or [verdict for verdict, _ in said]
+    return _agreed([*weighed, *_from_scores(rest)])
 
 
 def _agreed(found: list[Verdict | None]) -> VerdictReading:
@@ -205,7 +218,26 @@ def _from_sentences(text: str) -> list[tuple[Verdict, bool]]:
     return found
 
 
+def _from_scores(text: str) -> list[Verdict]:
+    """The better score, where each answer is given one and nothing else has one: `답변 A: 8점, 답변 B: 6점`."""
+    found: dict[str, Value] = {}
+    for match in _SCORED.finditer(text):
+        value = value_at(text, match.end())
+        if value is None or not value.unit or value.number is None or is_difference(text, value):
+            continue
+        if match["who"].lower() in found:
+            return []
+        found[match["who"].lower()] = value
+    if len(found) != 2 or len(values_in(text)) != 2 or found["a"].of != found["b"].of:
+        return []
+    first, second = (float(found[letter].number or 0) for letter in "ab")
+    return ["tie" if first == second else "a" if first > second else "b"]
+
+
 def _of_sentence(sentence: str) -> Iterator[Verdict]:
+    if _BOTH_ALIKE.fullmatch(sentence):
+        yield "tie"
+        return
     if re.search(_TIE, sentence, re.IGNORECASE):
         if not re.search(
             r"(?:동점|무승부|tie)\S*\s*(?:이|은|가)?\s*아[니닙]|\bnot a tie", sentence, re.IGNORECASE
