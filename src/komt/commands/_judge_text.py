@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from komt.judge.budget import Prices
-    from komt.judge.findings import JudgeFindings
     from komt.judge.plan import Preview
     from komt.judge.run import Judged
 
@@ -31,12 +30,13 @@ def print_judged(judged: Judged, out: Path) -> None:
     """Scores, what sways the judge, cost and time, and what could not be read."""
     from komt.judge.findings import findings
     from komt.judge.items import rows_of
+    from komt.report.judges import finding_lines
 
     about = judged.about
     _print_scores(judged.scores)
     answers = [row for _, row in rows_of(out / "answers.jsonl")] if judged.judgements else []
     for one in findings(judged.judgements, answers).judges:
-        for line in _finding_lines(one):
+        for line in finding_lines(one):
             print(line)
     cost = "" if about["cost"] is None else f", {about['cost']:.4f} in money"
     print(
@@ -47,29 +47,6 @@ def print_judged(judged: Judged, out: Path) -> None:
     for reason, count in sorted(about["unscored"].items(), key=lambda item: -item[1]):
         print(f"unscored: {count:,} × {reason}")
     print(f"written: {out}")
-
-
-def _finding_lines(found: JudgeFindings) -> list[str]:
-    lines = []
-    if found.position:
-        p = found.position
-        lines.append(
-            f"{found.rubric}: the order of the answers changed {p.value:.0%} of the verdicts "
-            f"({p.low:.0%} – {p.high:.0%}, {p.n} pairs)"
-        )
-    if found.spread:
-        s = found.spread
-        lines.append(
-            f"{found.rubric}: repeats of one judgement vary by {s.value:.2f} points (standard deviation, "
-            f"{s.low:.2f} – {s.high:.2f}); {s.agreeing:.0%} are all alike"
-        )
-    if found.length:
-        b = found.length
-        lines.append(
-            f"{found.rubric}: an answer twice as long gets {b.value:+.2f} ({b.low:+.2f} – {b.high:+.2f}) "
-            f"{'of the wins' if found.position else 'points'}"
-        )
-    return lines
 
 
 def _print_scores(scores: list[dict[str, Any]]) -> None:

@@ -102,8 +102,12 @@ def as_row(item: Answered) -> dict[str, Any]:
     }
 
 
-def rows_of(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def rows_of(path: Path, form: str = _FORM) -> Iterator[tuple[str, dict[str, Any]]]:
     """Objects of a JSON Lines file or of one JSON array, each with its place for errors; NFC.
+
+    Args:
+        path: the file.
+        form: what a row is, said where one is something else.
 
     Raises:
         DataError: with the place of the first that is no object.
@@ -111,7 +115,9 @@ def rows_of(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     text = read_text(path)
     rows: Sequence[tuple[str, Any]]
     if text.lstrip().startswith("["):
-        rows = [(f"{path}, item {number}", item) for number, item in enumerate(_json(text, str(path)), 1)]
+        rows = [
+            (f"{path}, item {number}", item) for number, item in enumerate(_json(text, str(path), form), 1)
+        ]
     else:
         # Split at \n only: str.splitlines() would also split at U+2028 inside a text.
         lines = [
@@ -119,12 +125,12 @@ def rows_of(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             for number, line in enumerate(text.split("\n"), 1)
             if line.strip()
         ]
-        rows = [(place, _json(line, place)) for place, line in lines]
+        rows = [(place, _json(line, place, form)) for place, line in lines]
     if not rows:
-        raise DataError("nothing in it", where=str(path), cure=f"rows are {_FORM}")
+        raise DataError("nothing in it", where=str(path), cure=f"rows are {form}")
     for place, row in rows:
         if not isinstance(row, dict):
-            raise DataError("not an object", where=place, cure=f"rows are {_FORM}")
+            raise DataError("not an object", where=place, cure=f"rows are {form}")
         if has_lone_surrogate(row):
             raise DataError("the text holds half a surrogate pair, which stands for no letter", where=place)
         yield place, nfc(row)
@@ -136,17 +142,15 @@ def id_of(row: dict[str, Any], otherwise: str) -> str:
     return otherwise if value is None or value == "" else str(value)
 
 
-def _json(text: str, where: str) -> Any:
+def _json(text: str, where: str, form: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(
-            f"not JSON: {error.msg} (column {error.colno})", where=where, cure=f"rows are {_FORM}"
+            f"not JSON: {error.msg} (column {error.colno})", where=where, cure=f"rows are {form}"
         ) from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets without end
-        raise DataError(
-            f"JSON that cannot be read: {error}", where=where, cure=f"rows are {_FORM}"
-        ) from error
+        raise DataError(f"JSON that cannot be read: {error}", where=where, cure=f"rows are {form}") from error
 
 
 def _question(row: dict[str, Any], place: str) -> Question:

@@ -19,6 +19,7 @@ from komt.judge.questions import Question
 from komt.judge.read_reply import read_score
 from komt.judge.rubric import Rubric
 
+_FORM = "{id, instruction, answer, chatgpt, score}, as `komt judge import` reads them"
 _KEYS = ("instruction", "answer", "chatgpt")
 
 
@@ -59,13 +60,13 @@ def read_published(
     rows: list[Row] = []
     answers: dict[tuple[str, str], Answered] = {}
     found: list[Disagreement] = []
-    for place, row in rows_of(path):
+    for place, row in rows_of(path, _FORM):
         missing = [key for key in _KEYS if not isinstance(row.get(key), str)]
         if missing:
             raise DataError(
                 f"the row has no text '{missing[0]}'",
                 where=place,
-                cure="judged rows are {id, instruction, answer, chatgpt, score}",
+                cure=f"rows are {_FORM}",
             )
         name, model = id_of(row, row["instruction"]), str(row.get("model") or path.stem)
         if (name, model) in answers:

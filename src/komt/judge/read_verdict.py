@@ -219,7 +219,7 @@ def _from_sentences(text: str) -> list[tuple[Verdict, bool]]:
 
 
 def _from_scores(text: str) -> list[Verdict]:
-    """The better score, where each answer is given one and nothing else has one: `답변 A: 8점, 답변 B: 6점`."""
+    """Who got the better score, where each answer has one and nothing else: `답변 A: 8점, 답변 B: 6점`."""
     found: dict[str, Value] = {}
     for match in _SCORED.finditer(text):
         value = value_at(text, match.end())

@@ -10,13 +10,15 @@ from komt.errors import UsageError, did_you_mean
 from komt.evaluate.intervals import Statistic, mean_of, paired_bootstrap
 from komt.evaluate.metrics import METRICS, Score
 from komt.evaluate.show import worth
-from komt.judge.statistics import paired_difference
+from komt.judge.findings import settled
+from komt.judge.statistics import Mark, paired_difference
 from komt.report.read import Report, Row
 
 Verdict = Literal["better", "worse", "unclear", "incomparable"]
 # Metrics of which less is better; all others: more.
 LESS_IS_BETTER = frozenset({"perplexity"})
 _MEANS = frozenset({"exact_match", "f1", "accuracy"})
+_BY_JUDGES = frozenset({"judge_score", "win_rate"})
 _CHANGED = 0.5
 
 
@@ -88,7 +90,7 @@ def compare(report: Report, first: str, second: str, *, seed: int = 0) -> Compar
     changes = []
     for task, order, metric, about in dict.fromkeys(keys):
         rows = scores[one, task, order, metric, about], scores[other, task, order, metric, about]
-        if metric == "judge_score":
+        if metric in _BY_JUDGES:
             change = _judged(report, (one, other), (task, order, metric), rows, seed)
             changes.append(replace(change, about=about))
             continue
@@ -163,23 +165,45 @@ def _paired(one: Row, other: Row, metric: str) -> bool:
 def _judged(
     report: Report, models: tuple[str, str], key: tuple[str, str, str], rows: tuple[Row, Row], seed: int
 ) -> Change:
-    """Two models' scores by one judge, on the questions that both were judged on."""
-    rubric = key[0].partition(":")[2]
-    marks = [
-        [
-            (row["question"], row.get("turn", 1), row["score"])
-            for row in report.judgements
-            if (row["model"], row["rubric"], row["judge"]) == (model, rubric, of.get("judge"))
-        ]
-        for model, of in zip(models, rows, strict=True)
-    ]
+    """Two models' scores, or wins, by a judge, on the questions that both were judged on."""
+    rubric, marks_of = key[0].partition(":")[2], _wins if key[2] == "win_rate" else _marks
+    marks = [marks_of(report, model, rubric, of) for model, of in zip(models, rows, strict=True)]
     found = paired_difference(*marks, seed=seed)
     values = rows[0]["value"], rows[1]["value"]
-    alike = rows[0].get("judge") == rows[1].get("judge")
+    others = [of.get("other") for of in rows]
+    # Two models that were compared with each other have each other as opponents.
+    alike = rows[0].get("judge") == rows[1].get("judge") and (
+        others[0] == others[1] or others == [models[1], models[0]]
+    )
     if found.value is None or found.low is None or found.high is None:
         return Change(*key, *values, None, None, None, 0, "incomparable", alike)
     verdict = verdict_of(key[2], found.low, found.high)
     return Change(*key, *values, found.value, found.low, found.high, found.n, verdict, alike)
+
+
+def _marks(report: Report, model: str, rubric: str, of: Row) -> list[Mark]:
+    """The scores that a model's answers got from one judge."""
+    return [
+        (row["question"], row.get("turn", 1), row["score"])
+        for row in report.judgements
+        if (row["model"], row["rubric"], row["judge"]) == (model, rubric, of.get("judge"))
+    ]
+
+
+def _wins(report: Report, model: str, rubric: str, of: Row) -> list[Mark]:
+    """How far a model won each question against one opponent: 1, a half for a tie, 0; None unread."""
+    rows = [
+        row
+        for row in report.judgements
+        if (row["rubric"], row["judge"]) == (rubric, of.get("judge"))
+        and {row["model"], row.get("other")} == {model, of.get("other")}
+    ]
+    worths: dict[str | None, float | None] = {"a": 1.0, "b": 0.0, "tie": 0.5, None: None}
+    found: list[Mark] = []
+    for (question, turn, first, _, _), verdict in settled(rows).items():
+        won = worths[verdict]
+        found.append((question, turn, won if won is None or first == model else 1.0 - won))
+    return found
 
 
 def _change(

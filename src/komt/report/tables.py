@@ -13,6 +13,7 @@ from komt.evaluate.table import interval, remarks, title_of
 from komt.judge.published_table import PublishedRow, published_table
 from komt.report.agreements import agreement_lines
 from komt.report.compare import Change, Comparison
+from komt.report.judges import judge_lines
 from komt.report.read import Report, Row
 
 _COLUMNS = (
@@ -97,6 +98,8 @@ def as_markdown(report: Report, comparison: Comparison | None) -> str:
             [published_cells(row) for row in rows],
         )
         parts += ["", f"Full marks: {full:g} a question. The unscored count neither for nor against a model."]
+    if judges := judge_lines(report.findings):
+        parts += ["", "## Judges", "", *(f"- {line}" for line in judges)]
     if agreements := agreement_lines(report.findings):
         parts += ["", "## Agreement", "", *(f"- {line}" for _, line in agreements)]
     if comparison:

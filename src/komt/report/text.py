@@ -12,6 +12,7 @@ from komt.evaluate.show import show
 from komt.evaluate.table import table, title_of
 from komt.report.agreements import agreement_lines
 from komt.report.compare import Comparison
+from komt.report.judges import judge_lines
 from komt.report.read import Report
 from komt.report.tables import chance, published, published_cells, signed, verdict
 
@@ -33,7 +34,7 @@ def print_report(report: Report, comparison: Comparison | None, console: Console
         for row in rows:
             judged.add_row(*map(escape, published_cells(row)))
         console.print(judged)
-    for _, line in agreement_lines(report.findings):
+    for line in (*judge_lines(report.findings), *(line for _, line in agreement_lines(report.findings))):
         console.print(escape(line), soft_wrap=True)
     if comparison:
         _print_comparison(comparison, console)
