@@ -300,6 +300,16 @@ def test_answers_that_are_none_are_told_with_their_place(home, tmp_path, capsys,
     assert "a.jsonl" in error
 
 
+@pytest.mark.parametrize("rows", ["{", "[1]", '{"instruction": "질문", "answer": "답"}'])
+def test_a_broken_line_of_an_import_names_the_form_of_imports(home, tmp_path, capsys, rows):
+    path = tmp_path / "a.jsonl"
+    path.write_text(rows, encoding="utf-8")
+    assert main(["judge", "import", str(path)]) == 1
+    error = capsys.readouterr().err
+    assert "to mend it: rows are {id, instruction, answer, chatgpt, score}" in error
+    assert "answers" not in error
+
+
 def test_a_limit_takes_the_same_questions_of_every_model(home, tmp_path, capsys):
     (tmp_path / "report").mkdir()
     for model in ("base", "tuned"):

@@ -73,6 +73,50 @@ def test_judges_scores_are_paired_by_question(tmp_path):
     assert change.value == pytest.approx((3 + 3 + 1 + 4) / 4)
 
 
+def win_row(model, other, value):
+    return {
+        **{"model": model, "task": "judge:pair", "split": "questions", "shots": 0, "metric": "win_rate"},
+        **{
+            "value": value,
+            "low": 0.0,
+            "high": 1.0,
+            "n": 12,
+            "unscored": 0,
+            "judge": "큰 모델",
+            "by": "judge",
+        },
+        "other": other,
+    }
+
+
+def write_pairs(folder, model, other, verdicts):
+    """A judge's folder of pairs; with the score rows of both models."""
+    write_judged(folder, {}, [(model, other, verdicts)])
+    rows = [win_row(model, other, 0.5), win_row(other, model, 0.5)]
+    (folder / "scores.json").write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+    return folder
+
+
+def test_win_rates_of_two_judge_runs_are_paired_by_question(tmp_path):
+    # Against one opponent: a loses twelve questions, b wins eight, ties two, loses one, and one is unread.
+    one = write_pairs(tmp_path / "one", "a", "base", [("b", "b")] * 12)
+    wins = [("a", "a")] * 8 + [("tie", "tie")] * 2 + [("b", "b"), (None, None)]
+    two = write_pairs(tmp_path / "two", "b", "base", wins)
+    [change] = compare(read_report([one, two]), "a", "b").changes
+    assert (change.metric, change.n, change.verdict, change.alike) == ("win_rate", 11, "better", True)
+    assert change.value == pytest.approx(9 / 11)
+    other = write_pairs(tmp_path / "three", "c", "old", [("a", "a")] * 12)
+    [change] = compare(read_report([one, other]), "a", "c").changes
+    assert (change.value, change.alike) == (1.0, False)  # wins against another opponent
+
+
+def test_win_rates_of_two_models_against_each_other_mirror_each_other(tmp_path):
+    folder = write_pairs(tmp_path / "j", "a", "b", [("a", "a")] * 11 + [("b", "b")])
+    [change] = compare(read_report([folder]), "a", "b").changes
+    assert (change.n, change.verdict, change.alike) == (12, "worse", True)
+    assert change.value == pytest.approx(1 / 12 - 11 / 12)
+
+
 def test_a_name_that_is_no_model_is_refused(tmp_path):
     report = read_report([write_evaluation(tmp_path / "e", {"base": [1.0], "tuned": [1.0]})])
     with pytest.raises(UsageError, match="no model is called 'bas'; did you mean 'base'"):

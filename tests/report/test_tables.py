@@ -71,6 +71,33 @@ def test_the_published_table_gives_sum_average_and_percentage_with_intervals(tmp
     )
 
 
+def test_rank_groups_biases_and_spread_stand_in_terminal_and_markdown(tmp_path):
+    folder = write_judged(
+        tmp_path / "j",
+        {"a": [4, 5, 4, 5, 4, 5, 4, 5], "b": [1, 0, 1, 0, 1, 0, 1, 0], "c": [4, 5, 4, 5, 4, 5, 5, 4]},
+        [("a", "b", [("a", "a")] * 6 + [("a", "b")] * 2)],
+    )
+    path = folder / "judgements.jsonl"
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    for row in rows:
+        row["answer"] *= 1 + 3 * ((int(row["question"]) + ord(row["model"])) % 2)  # every second one is long
+    again = [
+        {**row, "repeat": 1, "score": None if row["score"] is None else abs(row["score"] - 1)} for row in rows
+    ]
+    path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows + again), "utf-8")
+    report = read_report([folder])
+    text = io.StringIO()
+    print_report(report, None, Console(file=text, width=200, highlight=False))
+    markdown = as_markdown(report, None)
+    assert "## Judges" in markdown
+    for shown in (text.getvalue(), markdown):
+        assert "komt-0-5: rank groups 1. " in shown
+        assert "; 2. b (rank 3)" in shown
+        assert "komt-0-5: repeats of one judgement vary by 0.71 points" in shown
+        assert "pair: the order of the answers changed 25% of the verdicts" in shown
+        assert "an answer twice as long gets" in shown
+
+
 def test_the_command_prints_and_writes_all_forms(folder, tmp_path, capsys):
     assert main(["report", str(folder), "--compare", "a", "b"]) == 0
     assert "b against a" in capsys.readouterr().out

@@ -170,11 +170,10 @@ def _judged(
     marks = [marks_of(report, model, rubric, of) for model, of in zip(models, rows, strict=True)]
     found = paired_difference(*marks, seed=seed)
     values = rows[0]["value"], rows[1]["value"]
-    others = [of.get("other") for of in rows]
-    # Two models that were compared with each other have each other as opponents.
-    alike = rows[0].get("judge") == rows[1].get("judge") and (
-        others[0] == others[1] or others == [models[1], models[0]]
-    )
+    # An opponent that stands in both folders is called by folder and name.
+    others = [str(of.get("other", "")).removeprefix(f"{of.get('folder')}: ") for of in rows]
+    same = others[0] == others[1] or [of.get("other") for of in rows] == [models[1], models[0]]
+    alike = same and rows[0].get("judge") == rows[1].get("judge")
     if found.value is None or found.low is None or found.high is None:
         return Change(*key, *values, None, None, None, 0, "incomparable", alike)
     verdict = verdict_of(key[2], found.low, found.high)
