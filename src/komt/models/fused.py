@@ -16,15 +16,17 @@ from torch import Tensor
 
 
 @contextlib.contextmanager
-def fused_layers(model: Any) -> Iterator[int]:
+def fused_layers(model: Any, *, norms: bool = True) -> Iterator[int]:
     """In the block plain LoRA layers and frozen RMSNorms of a model on a CPU compute fused; yields how many.
+
+    Without `norms` only the LoRA layers: without gradients norms gain next to nothing.
 
     Outputs and gradients are those of the layers themselves, up to rounding. Whatever else a layer may be
     (merged or disabled, with several adapters or DoRA, on a quantised base, sharded) stays its own business.
     """
     changed = []
     for module in model.modules():
-        if forward := _lora_forward(module) or _norm_forward(module):
+        if forward := _lora_forward(module) or (_norm_forward(module) if norms else None):
             module.forward = forward
             changed.append(module)
     try:

@@ -20,7 +20,7 @@ from komt.serve.row_attention import by_marker, new_markers
 
 # Answers of one region: more would look past too many tokens of each other.
 _MOST_MEMBERS = 16
-Layers = Sequence[tuple[Tensor, Tensor]]
+Layers = list[tuple[Tensor, Tensor]]
 
 
 @dataclass
@@ -93,7 +93,8 @@ class Regions:
     def __init__(self, config: Any, layers: Layers, paths: Sequence[Ints], room: int) -> None:
         """Args:
         config: the model's.
-        layers: of each layer the keys and values, (1, groups, columns, width), that regions are filled from.
+        layers: of each layer the keys and values, (1, groups, columns, width), that regions are filled from;
+            the list is emptied, so that both are not held at once.
         paths: of each answer, the columns of its tokens so far, in their order.
         room: how many tokens each may still feed.
         """
@@ -227,21 +228,20 @@ def _alike(regions: Iterator[_Region]) -> Iterator[list[_Region]]:
     yield run
 
 
-def _filled(layers: Layers, sources: Ints, cells: Ints, size: int) -> list[tuple[Tensor, Tensor]]:
+def _filled(layers: Layers, sources: Ints, cells: Ints, size: int) -> Layers:
     """Keys and values in their cells; the others hold zeros, since what is hidden must still be a number."""
     device = layers[0][0].device
     taken, given = torch.from_numpy(sources).to(device), torch.from_numpy(cells).to(device)
-    return [
-        (
-            keys.new_zeros(1, keys.shape[1], size, keys.shape[3]).index_copy_(
-                2, given, keys.index_select(2, taken)
-            ),
-            values.new_zeros(1, values.shape[1], size, values.shape[3]).index_copy_(
-                2, given, values.index_select(2, taken)
-            ),
-        )
-        for keys, values in layers
-    ]
+
+    def moved(held: Tensor) -> Tensor:
+        filled = held.new_zeros(1, held.shape[1], size, held.shape[3])
+        return filled.index_copy_(2, given, held.index_select(2, taken))
+
+    found: Layers = []
+    while layers:
+        keys, values = layers.pop(0)
+        found.append((moved(keys), moved(values)))
+    return found
 
 
 def _cache_of(regions: Regions) -> Any:

@@ -11,6 +11,7 @@ import torch
 
 from komt.errors import ModelError
 from komt.example import Message
+from komt.models.fused import fused_layers
 from komt.models.template import end_token_id
 from komt.pack.encode import prompt_ids
 from komt.pack.masks import attention_masks
@@ -23,13 +24,15 @@ from komt.serve.likelihood import Asked, Likelihood, likelihoods
 from komt.serve.lone_row import LoneRow
 from komt.serve.prefix_row import PrefixRow
 from komt.serve.text_pieces import text_of
-from komt.serve.trie_decode import decode_together, plan_batches
+from komt.serve.trie_decode import MAX_PROMPTS, decode_together, plan_batches
 
 DEFAULT_BATCH_TOKENS = 4096
 DEFAULT_STREAMS = 16
 # Keys and values of running and remembered streams, over all adapters: this much, within these bounds.
 _CACHE_BYTES = 1 << 30
 _LEAST_CACHED_TOKENS, _MOST_CACHED_TOKENS = 4096, 65_536
+# What so many prompts as are decoded at a time at most need, with their answers.
+_FOR_MANY_TOKENS = 16_384
 
 
 class TransformersEngine(EngineByIds):
@@ -122,7 +125,7 @@ class TransformersEngine(EngineByIds):
         for prompt in prompts:
             self._check_length(len(prompt), max_new_tokens)
         answers: list[Completion | None] = [None] * len(prompts)
-        with self._lock:
+        with self._lock, fused_layers(self._model, norms=False):
             self._adapters.use(self._adapters.key(None))
             self._generate_into(answers, prompts, max_new_tokens, batch_tokens, on_done)
         return [answer for answer in answers if answer is not None]
@@ -135,8 +138,11 @@ class TransformersEngine(EngineByIds):
         batch_tokens: int,
         on_done: Callable[[int], None] | None,
     ) -> None:
-        # A family whose masks cannot be confined answers one prompt at a time.
-        for batch in plan_batches(prompts, batch_tokens if self._confined else 0):
+        # A family whose masks cannot be confined answers one prompt at a time; one whose keys and values are
+        # large, fewer than would use the time best.
+        large = _cached_tokens(self._model) < _FOR_MANY_TOKENS
+        most = {"most": MAX_PROMPTS // 2} if large else {}
+        for batch in plan_batches(prompts, batch_tokens if self._confined else 0, **most):
             told = (lambda slot, batch=batch: on_done(batch[slot])) if on_done else None
             chosen = [prompts[place] for place in batch]
             if self._confined:
@@ -199,7 +205,7 @@ class TransformersEngine(EngineByIds):
             for continuation in continuations:
                 # Nothing is asked from a continuation's last token, which so needs no place.
                 self._check_length(len(ids), max(len(continuation) - 1, 0))
-        with self._lock:
+        with self._lock, fused_layers(self._model, norms=False):
             self._adapters.use(self._adapters.key(None))
             return likelihoods(self._model, asked, confined=self._confined, on_done=on_done)
 

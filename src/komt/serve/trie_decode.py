@@ -22,12 +22,15 @@ MAX_PROMPTS = 128
 _CHUNK_TOKENS = 1024
 
 
-def plan_batches(prompts: Sequence[npt.ArrayLike], batch_tokens: int) -> Iterator[list[int]]:
+def plan_batches(
+    prompts: Sequence[npt.ArrayLike], batch_tokens: int, *, most: int = MAX_PROMPTS
+) -> Iterator[list[int]]:
     """Places of the prompts that go together: sorted so that sharers are neighbours, then cut.
 
     Args:
         prompts: token ids, each of at least one token.
         batch_tokens: the most trie nodes of a batch; a longer prompt gets a batch of its own.
+        most: the most prompts of a batch.
     """
     arrays = [np.asarray(prompt, dtype=np.int64) for prompt in prompts]
     order = sorted(range(len(arrays)), key=lambda place: (arrays[place].astype(">u4").tobytes(), place))
@@ -35,7 +38,7 @@ def plan_batches(prompts: Sequence[npt.ArrayLike], batch_tokens: int) -> Iterato
     size = 0
     for place in order:
         new = len(arrays[place]) - (common_prefix(arrays[batch[-1]], arrays[place]) if batch else 0)
-        if batch and (size + new > batch_tokens or len(batch) == MAX_PROMPTS):
+        if batch and (size + new > batch_tokens or len(batch) == most):
             yield batch
             batch, size, new = [], 0, len(arrays[place])
         batch.append(place)
@@ -107,6 +110,7 @@ class _Decoding:
         after = likeliest_tokens(model, torch.cat(list(states)))
         self.first: list[int] = after[torch.from_numpy(row_of).to(self._device)].tolist()
         layers = [(layer.keys, layer.values) for layer in cache.layers]
+        del cache
         self._room = room
         self._regions = Regions(model.config, layers, trie.paths, room)
         self._slots, self._most = self._regions.slots, len(prompts)
@@ -130,7 +134,7 @@ class _Decoding:
         self._slots = self._slots[places]
         if 2 * len(self._slots) <= self._most:
             regions = self._regions
-            self._regions = Regions(
-                self._model.config, regions.layers, regions.paths_of(self._slots), self._room
-            )
+            regions.cache = None
+            paths = regions.paths_of(self._slots)
+            self._regions = Regions(self._model.config, regions.layers, paths, self._room)
             self._slots, self._most = self._regions.slots, len(self._slots)
