@@ -7,7 +7,7 @@ import torch
 from komt.errors import ModelError, UsageError
 from komt.example import Message
 from komt.models.template import ensure_template
-from komt.serve import trie_decode
+from komt.serve import head, trie_decode
 from komt.serve.engine import Settings
 from komt.serve.transformers_engine import TransformersEngine
 from komt.serve.trie_decode import plan_batches
@@ -82,6 +82,33 @@ def test_answers_that_end_leave_the_batch_and_the_others_go_on_exactly():
     together = engine.generate(prompts, max_new_tokens=NEW_TOKENS)
     assert [(answer.ids, answer.ended) for answer in together] == [alone(engine, p) for p in prompts]
     assert {answer.ended for answer in together} == {True, False}
+
+
+def test_many_answers_of_all_lengths_in_one_batch_are_those_of_each_alone():
+    # More sharers than a region holds, loners of many lengths, answers that end at different steps.
+    engine, random = engine_of("gemma3"), np.random.default_rng(1)
+    trunk = random.integers(4, 300, 12).tolist()
+    prompts = [trunk + random.integers(4, 300, 1 + n % 5).tolist() for n in range(20)]
+    prompts += [random.integers(4, 300, size).tolist() for size in (1, 2, 3, 9, 10, 11, 12, 40, 41, 90)]
+    free = engine.generate(prompts, max_new_tokens=NEW_TOKENS)
+    engine._stop = frozenset({*(one.ids[step] for step, one in enumerate(free[:8])), free[25].ids[1]})
+    together = engine.generate(prompts, max_new_tokens=NEW_TOKENS)
+    assert [(answer.ids, answer.ended) for answer in together] == [alone(engine, p) for p in prompts]
+    assert len({len(answer.ids) for answer in together}) > 4
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_the_likeliest_token_is_the_first_of_equals_over_all_blocks(plain, monkeypatch):
+    monkeypatch.setattr(head, "_BLOCK_TOKENS", 50)
+    model = engine_of("gemma3")._model
+    monkeypatch.setitem(head._PLAIN, model, plain)
+    states = torch.randn(9, model.config.hidden_size, generator=torch.Generator().manual_seed(0))
+    weight = model.get_output_embeddings().weight
+    with torch.no_grad():
+        weight[130], weight[400] = 50 * states[0], 50 * states[0]  # equal, in two blocks
+        expected = (states @ weight.T).argmax(1)
+    assert head.likeliest_tokens(model, states).tolist() == expected.tolist()
+    assert int(expected[0]) == 130
 
 
 def test_a_family_that_no_mask_confines_decodes_one_by_one():
