@@ -37,6 +37,11 @@ def test_two_processes_answer_as_one_does(tmp_path):
     with pytest.raises(ModelError, match="context"):
         several.generate([[5] * 5000], max_new_tokens=4)
     assert several.generate([PROMPTS[2]], max_new_tokens=6) == [found[1][0]]
+    for worker, _ in several._workers:
+        worker.kill()
+    with pytest.raises(ModelError, match="a process that computed answers was ended"):
+        several.generate(PROMPTS, max_new_tokens=6)
+    several.close()
     several.close()
     alone.close()
     assert fitting_processes(folder) >= 1

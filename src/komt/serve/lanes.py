@@ -19,10 +19,11 @@ def in_lanes(
         for job in jobs:
             yield job, function(job)
         return
-    with ThreadPoolExecutor(lanes) as pool:  # the threads only wait for the processes that compute
-        waiting = {pool.submit(function, job): job for job in jobs}
-        try:
-            for done in as_completed(waiting):
-                yield waiting[done], done.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    pool = ThreadPoolExecutor(lanes)  # the threads only wait for the processes that compute
+    waiting = {pool.submit(function, job): job for job in jobs}
+    try:
+        for done in as_completed(waiting):
+            yield waiting[done], done.result()
+    finally:
+        # Not waited for: whoever interrupts this closes the engine next, and that ends what still runs.
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -124,11 +124,12 @@ class ProcessesEngine(EngineByIds):
             self._free.put(pipe)
 
     def close(self) -> None:
-        """End the processes."""
-        for worker, pipe in self._workers:
-            pipe.close()
+        """End the processes; what is being computed ends with an error."""
+        for worker, _ in self._workers:
             worker.terminate()
+        for worker, pipe in self._workers:
             worker.join()
+            pipe.close()
         self._workers = []
 
 
