@@ -10,7 +10,8 @@ from typing import Any
 
 from komt.api.backend import SHORT_COMPLETION_TOKENS, Delta, Logprob, Single, Usage, finite
 from komt.api.errors import ApiError, gone, too_long, unsupported, without_paths
-from komt.api.requests import ChatMessage, ChatRequest, CompletionRequest, ResponseFormat
+from komt.api.grammar import ANY_OBJECT, Grammars
+from komt.api.requests import ChatMessage, ChatRequest, CompletionRequest
 from komt.api.upstream import Answer, GoneError, Upstream
 from komt.serve.engine import Settings
 
@@ -47,6 +48,9 @@ class PassThrough:
     tools: bool = True
     on_close: Callable[[], None] = lambda: None
 
+    def __post_init__(self) -> None:
+        self._grammars = Grammars(self._first_token)
+
     @property
     def _upstream(self) -> Upstream:
         return Upstream(self.address, self.key)
@@ -71,7 +75,8 @@ class PassThrough:
         """Pieces of an answer as they come; closing it closes the connection, which frees the slot there."""
         route = _ROUTES[isinstance(single.asked, ChatRequest)]
         try:
-            async with self._upstream.ask("POST", route, self._body(single)) as answer:
+            body = self._body(single) | await self._form(single.asked)
+            async with self._upstream.ask("POST", route, body) as answer:
                 if answer.status != 200:
                     raise self._refusal(answer.status, await answer.whole(), single)
                 async with aclosing(_events(answer)) as batches:
@@ -105,8 +110,6 @@ class PassThrough:
             if asked.logprobs:
                 # llama.cpp tells none at all when asked for none beside the token itself.
                 body |= {"logprobs": True, "top_logprobs": max(asked.top_logprobs or 0, 1)}
-            if asked.response_format:
-                body |= self._form(asked.response_format, with_tools=bool(asked.tools))
             if asked.tools:
                 body |= {"tools": asked.tools, "tool_choice": asked.tool_choice or "auto"}
         else:
@@ -115,16 +118,29 @@ class PassThrough:
                 body["logprobs"] = max(asked.logprobs, 1)
         return body | dict(self.extras) | self.models[asked.model]
 
-    def _form(self, form: ResponseFormat, *, with_tools: bool) -> Json:
-        """The form of an answer; for llama.cpp any JSON object as a grammar, where nothing else binds it.
+    async def _form(self, asked: ChatRequest | CompletionRequest) -> Json:
+        """The form of an answer; for llama.cpp JSON as a grammar, see `komt.api.grammar`.
 
-        By `response_format` it would parse the answer while it is written, and end the stream with an error
-        at a beginning that its parser cannot read. A schema goes that way all the same: it is checked there,
-        where a grammar with a mistake would bind nothing, in silence.
+        Beside tools it takes no grammar.
+
+        Raises:
+            ApiError: 400, the schema cannot be followed.
         """
-        if self.engine == "llama.cpp" and form.type == "json_object" and not with_tools:
-            return {"grammar": '%llguidance {}\nstart: %json {"type": "object"}'}
-        return {"response_format": form.model_dump(by_alias=True, exclude_none=True)}
+        if not isinstance(asked, ChatRequest) or not asked.response_format:
+            return {}
+        form = asked.response_format
+        if self.engine != "llama.cpp" or form.type == "text" or asked.tools:
+            return {"response_format": form.model_dump(by_alias=True, exclude_none=True)}
+        schema = form.json_schema if form.type == "json_schema" else None
+        return {"grammar": await self._grammars.of(schema.schema_ if schema else ANY_OBJECT)}
+
+    async def _first_token(self, fields: Json) -> str:
+        async with self._upstream.ask("POST", "/completion", fields) as answer:
+            told = json.loads(await answer.whole())
+            if answer.status >= 500:
+                raise gone()
+            # A refusal holds no token: of a grammar, the only thing to refuse.
+            return str(told.get("content", "x"))
 
     def _deltas(self, event: Any, single: Single) -> list[Delta]:
         if not isinstance(event, dict):
