@@ -13,6 +13,9 @@ from komt.api.app import running
 from komt.api.opening import Opening
 from komt.testing import lively, tiny_gguf, tiny_model, tiny_model_folder, tiny_tokenizer, write_gguf
 
+# Little is remembered, so that it is soon as much as it may be.
+CACHE_MIB = 2
+
 
 @pytest.fixture(scope="session")
 def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -28,13 +31,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def over_llama_cpp(gguf: Path) -> Iterator[Client]:
-    with running(str(gguf), opening=Opening(slots=2, context=1024)) as address:
+    with running(str(gguf), opening=Opening(slots=2, context=1024, cache_mib=CACHE_MIB)) as address:
         yield Client(address, "tiny")
 
 
 @pytest.fixture(scope="session")
 def over_transformers(folder: Path) -> Iterator[Client]:
-    with running(str(folder), opening=Opening(bits=32, slots=4)) as address:
+    with running(str(folder), opening=Opening(bits=32, slots=4, cache_mib=CACHE_MIB)) as address:
         yield Client(address, "tiny", "transformers")
 
 

@@ -42,6 +42,7 @@ def test_300_random_requests_never_make_it_fail(client: Client):
 @pytest.mark.slow
 def test_10000_random_requests_leave_the_memory_flat(client: Client):
     process = psutil.Process()
+    # After these every thread has worked once, and as many prompts are remembered as may be.
     storm(client, range(1000, 3000))
     before = process.memory_info().rss
     storm(client, range(3000, 11_000))

@@ -96,7 +96,7 @@ def test_a_conversation_that_goes_on_computes_its_new_part_only(new_engine):
 
 @pytest.mark.parametrize("family", ["llama", "gemma3"])
 def test_a_small_cache_forgets_what_was_used_longest_ago_and_stays_exact(new_engine, family, monkeypatch):
-    monkeypatch.setattr("komt.serve.transformers_engine._cached_tokens", lambda model: 64)
+    monkeypatch.setattr("komt.serve.transformers_engine._cached_tokens", lambda model, cache_bytes: 64)
     engine = new_engine(family, streams=2)
     for _ in range(2):
         for prompt in prompts_of():

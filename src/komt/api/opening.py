@@ -42,6 +42,7 @@ class Opening:
         max_tokens: of an answer whose request names no limit.
         bits: how transformers holds the base's weights.
         remote_code: whether the model's own Python code may run.
+        cache_mib: memory for prompts that are remembered, for transformers and llama.cpp; 0: as they like.
     """
 
     engine: EngineName = "auto"
@@ -51,6 +52,7 @@ class Opening:
     max_tokens: int = DEFAULT_MAX_TOKENS
     bits: Literal[4, 8, 16, 32] = 16
     remote_code: bool = False
+    cache_mib: int = 0
 
     @property
     def settings(self) -> Settings:
@@ -89,6 +91,7 @@ def open_backend(model: str, adapters: Mapping[str, str], opening: Opening) -> B
         adapters=adapters,
         slots=slots,
         context=opening.context,
+        cache_mib=opening.cache_mib,
     )
     try:
         if isinstance(engine, LlamaCppEngine):

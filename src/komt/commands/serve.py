@@ -80,6 +80,13 @@ def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         help="of a prompt and its answer, for llama.cpp and vLLM (default: by model)",
     )
     parser.add_argument(
+        "--cache",
+        type=int,
+        default=0,
+        metavar="MIB",
+        help="memory for prompts that are remembered (default: 512 by llama.cpp, 1024 by transformers)",
+    )
+    parser.add_argument(
         "--max-tokens",
         type=int,
         default=2048,
@@ -101,8 +108,10 @@ def main(args: argparse.Namespace) -> int:
     spin_before_sleep()
 
     keys = args.api_key or [key for key in [os.environ.get("KOMT_API_KEY", "")] if key]
-    if not 0 <= args.port < 65536 or args.slots < 0 or args.context < 0 or args.max_tokens < 1:
-        raise UsageError("--port is 0 to 65535, --slots and --context not below 0, --max-tokens at least 1")
+    if not 0 <= args.port < 65536 or min(args.slots, args.context, args.cache) < 0 or args.max_tokens < 1:
+        raise UsageError(
+            "--port is 0 to 65535, --slots, --context and --cache not below 0, --max-tokens at least 1"
+        )
     settings = ServerSettings(
         args.host,
         args.port,
@@ -122,7 +131,14 @@ def main(args: argparse.Namespace) -> int:
     from komt.api.server import bound, serve_until_signal
 
     opening = Opening(
-        args.engine, args.name, args.slots, args.context, args.max_tokens, args.bits, args.trust_remote_code
+        args.engine,
+        args.name,
+        args.slots,
+        args.context,
+        args.max_tokens,
+        args.bits,
+        args.trust_remote_code,
+        args.cache,
     )
     with bound(settings) as listener:
         backend = open_backend(args.model, adapters, opening)

@@ -29,8 +29,9 @@ _CACHE_BYTES = 2 << 30
 _LEAST_CONTEXT_TOKENS = 4096
 # Prompts of conversations whose slot went to others are kept in memory, up to this size.
 _KEPT_PROMPTS_MIB = 512
-# Each open connection holds one of these, whether it waits, streams or idles.
-_HTTP_THREADS = 256
+# Beside one for each slot. An open connection holds one, whether it waits, streams or idles, and each keeps
+# some memory from its first request on.
+_HTTP_THREADS = 32
 _FAULT = re.compile(r"(?:error loading model: |failed to \w+ (?:lora )?adapter|lora[^:]*: |failed)(.*)")
 
 
@@ -136,6 +137,7 @@ def start(
     context: int = 0,
     slots: int = 1,
     threads: int = 0,
+    kept_mib: int = 0,
     embeddings: bool = False,
     page: bool = False,
 ) -> LlamaServer:
@@ -148,6 +150,7 @@ def start(
             as the caches of all slots hold in 2 GiB, at least 4,096 each.
         slots: how many requests are computed at the same time; others wait.
         threads: to compute with; 0: one for each core.
+        kept_mib: memory for prompts whose slot went to others; 0: 512 MiB.
         embeddings: serve embeddings instead of texts.
         page: llama.cpp's own page at `/`.
 
@@ -168,6 +171,7 @@ def start(
         params = _parameters(path, adapters, each * slots, slots, threads or _cores())
         params.api_keys, params.verbosity = [key], verbosity
         params.embedding, params.ui = embeddings, page
+        params.cache_ram_mib = kept_mib or _KEPT_PROMPTS_MIB
         return params
 
     with spinning_threads():
@@ -192,7 +196,6 @@ def _parameters(path: Path, adapters: Mapping[str, Path], context: int, slots: i
     params.n_ctx, params.n_parallel = context, slots
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.n_threads_http = slots + _HTTP_THREADS
-    params.cache_ram_mib = _KEPT_PROMPTS_MIB
     params.endpoint_slots, params.endpoint_props, params.endpoint_metrics = False, False, True
     params.fit_params, params.offline = False, True
     params.lora_adapters = [

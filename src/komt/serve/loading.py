@@ -26,6 +26,7 @@ def load_engine(
     adapters: Mapping[str, str] | None = None,
     slots: int = 0,
     context: int = 0,
+    cache_mib: int = 0,
     api_key: str = "",
 ) -> LoadedEngine:
     """Load a model, or connect to one.
@@ -40,6 +41,7 @@ def load_engine(
         adapters: LoRA adapters by name: folders (adapter or run); GGUF files for a GGUF model.
         slots: answers that are computed at a time, 0: the engine's own choice.
         context: the longest prompt and answer together, for llama.cpp and vLLM; 0: their own choice.
+        cache_mib: memory for remembered prompts, for transformers and llama.cpp; 0: their own choice.
         api_key: for an address; default KOMT_API_KEY of the environment.
 
     Raises:
@@ -59,10 +61,11 @@ def load_engine(
     if name.endswith(".gguf"):
         _only(name, engine, "llama.cpp")
         files = {one: _gguf_adapter(one, Path(path)) for one, path in adapters.items()}
-        return _llama_cpp(Path(name).expanduser(), files, slots, context)
+        return _llama_cpp(Path(name).expanduser(), files, slots, context, cache_mib)
     place = resolve(name, remote_code=remote_code)
     if engine == "llama.cpp":
-        return _llama_cpp_of(place, {one: _adapter(path) for one, path in adapters.items()}, slots, context)
+        own = {one: _adapter(path) for one, path in adapters.items()}
+        return _llama_cpp_of(place, own, slots, context, cache_mib)
     folders = {one: _adapter(path, place) for one, path in adapters.items()}
     if engine == "vllm":
         from komt.serve.vllm_engine import VllmEngine
@@ -72,7 +75,9 @@ def load_engine(
     from komt.serve.transformers_engine import DEFAULT_STREAMS, TransformersEngine
 
     model, tokenizer = load_model(place, bits), load_tokenizer(place)
-    return TransformersEngine(model, tokenizer, adapters=folders, streams=slots or DEFAULT_STREAMS)
+    return TransformersEngine(
+        model, tokenizer, adapters=folders, streams=slots or DEFAULT_STREAMS, cache_bytes=cache_mib << 20
+    )
 
 
 def _only(name: str, engine: str, right: EngineName) -> None:
@@ -104,21 +109,27 @@ def _gguf_adapter(name: str, path: Path) -> Path:
     return path.expanduser()
 
 
-def _llama_cpp(file: Path, adapters: Mapping[str, Path], slots: int, context: int) -> LoadedEngine:
+def _llama_cpp(
+    file: Path, adapters: Mapping[str, Path], slots: int, context: int, cache_mib: int
+) -> LoadedEngine:
     from komt.models.llama_cpp import start
     from komt.serve.llama_cpp_engine import LlamaCppEngine
 
-    return LlamaCppEngine(start(file, adapters=adapters, slots=slots or 4, context=context))
+    return LlamaCppEngine(
+        start(file, adapters=adapters, slots=slots or 4, context=context, kept_mib=cache_mib)
+    )
 
 
-def _llama_cpp_of(place: Place, adapters: Mapping[str, Path], slots: int, context: int) -> LoadedEngine:
+def _llama_cpp_of(
+    place: Place, adapters: Mapping[str, Path], slots: int, context: int, cache_mib: int
+) -> LoadedEngine:
     """A folder by llama.cpp: its adapter merged, or, beside other adapters, an adapter as they are."""
     from komt.serve.llama_cpp_engine import OWN_ADAPTER
     from komt.serve.stages import gguf_of, lora_gguf_of
 
     if not adapters:
-        return _llama_cpp(gguf_of(place), {}, slots, context)
+        return _llama_cpp(gguf_of(place), {}, slots, context, cache_mib)
     own = {OWN_ADAPTER: place.adapter} if place.adapter else {}
     base = replace(place, adapter=None, kind="base")
     files = {one: lora_gguf_of(base, folder) for one, folder in {**own, **adapters}.items()}
-    return _llama_cpp(gguf_of(base), files, slots, context)
+    return _llama_cpp(gguf_of(base), files, slots, context, cache_mib)

@@ -49,12 +49,15 @@ class TransformersEngine(EngineByIds):
         *,
         adapters: Mapping[str, Path] | None = None,
         streams: int = DEFAULT_STREAMS,
+        cache_bytes: int = 0,
     ) -> None:
         """Args:
         model: a model, or one with its default adapter on it (a PeftModel).
         tokenizer: with a chat template.
         adapters: folders of further LoRA adapters, by name.
         streams: how many are computed at a time; others wait in line.
+        cache_bytes: keys and values of running and remembered streams, over all adapters, at least those of
+            4,096 tokens; 0: 1 GiB, at most those of 65,536 tokens.
         """
         self._adapters = Adapters(model)
         for name, folder in (adapters or {}).items():
@@ -64,12 +67,12 @@ class TransformersEngine(EngineByIds):
         self._stop = frozenset(int(token) for token in ends if token is not None)
         self._confined = _can_confine(model)
         self._lock = FairLock()
-        self._scheduler = self._new_scheduler(streams)
+        self._scheduler = self._new_scheduler(streams, cache_bytes)
         self._close = weakref.finalize(self, self._scheduler.close)
 
-    def _new_scheduler(self, streams: int) -> Scheduler:
+    def _new_scheduler(self, streams: int, cache_bytes: int) -> Scheduler:
         model, confined = self._model, self._confined  # not self: the thread would keep it alive
-        most = _cached_tokens(model) // (len(self._adapters.names) + 1)
+        most = _cached_tokens(model, cache_bytes) // (len(self._adapters.names) + 1)
 
         def new_row() -> Row:
             return PrefixRow(model, most) if confined else LoneRow(model)
@@ -253,11 +256,12 @@ def _can_confine(model: Any) -> bool:
     return getattr(model.config.get_text_config(), "_attn_implementation", "sdpa") == "sdpa"
 
 
-def _cached_tokens(model: Any) -> int:
+def _cached_tokens(model: Any, cache_bytes: int) -> int:
     """How many tokens' keys and values the caches may hold."""
     config = model.config.get_text_config()
     all_heads = getattr(config, "num_attention_heads", 1)
     heads = getattr(config, "num_key_value_heads", None) or all_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // all_heads
     each = 2 * config.num_hidden_layers * heads * width * model.dtype.itemsize
-    return min(max(_CACHE_BYTES // max(int(each), 1), _LEAST_CACHED_TOKENS), _MOST_CACHED_TOKENS)
+    tokens = max((cache_bytes or _CACHE_BYTES) // max(int(each), 1), _LEAST_CACHED_TOKENS)
+    return tokens if cache_bytes else min(tokens, _MOST_CACHED_TOKENS)
