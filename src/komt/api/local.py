@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
 from komt.api.backend import SHORT_COMPLETION_TOKENS, Delta, Logprob, Single, Usage, finite
+from komt.api.bell import Bell
 from komt.api.errors import ApiError, refused, too_long, unsupported, without_paths
 from komt.api.requests import ChatMessage, ChatRequest, CompletionRequest
 from komt.errors import KomtError
@@ -37,6 +38,7 @@ class Local:
     at_once: int
     defaults: Settings
     engine: str = "transformers"
+    _rung: Bell | None = None
 
     @property
     def names(self) -> list[str]:
@@ -66,15 +68,9 @@ class Local:
             stream = self.inner.submit(self._request(single, ids))
         except KomtError as error:
             raise refused(error, single.prompt_field) from error
-        news, loop = asyncio.Event(), asyncio.get_running_loop()
-
-        def notify() -> None:
-            with suppress(RuntimeError):  # the loop has ended, and nobody listens any more
-                loop.call_soon_threadsafe(news.set)
-
-        tokens = 0
+        news, tokens = asyncio.Event(), 0
         try:
-            stream.on_piece(notify)
+            stream.on_piece(partial(self._bell().ring, news))
             while True:
                 await news.wait()
                 news.clear()
@@ -91,6 +87,13 @@ class Local:
             raise ApiError(500, without_paths(error.what), kind="server_error") from error
         finally:
             stream.cancel()
+
+    def _bell(self) -> Bell:
+        """That of the loop that runs."""
+        loop = asyncio.get_running_loop()
+        if self._rung is None or self._rung.loop is not loop:
+            self._rung = Bell(loop)
+        return self._rung
 
     async def alive(self) -> bool:
         """It lives with this process."""
