@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -72,3 +73,32 @@ def test_where_nobody_listens_nobody_is():
         port = server.getsockname()[1]
     with pytest.raises(GoneError):
         read(Upstream(f"http://127.0.0.1:{port}"))
+
+
+def test_a_cancellation_that_comes_with_the_connection_is_not_lost(monkeypatch: pytest.MonkeyPatch):
+    """asyncio.wait_for loses it up to Python 3.11, and an answer that nobody takes would go on."""
+    connect = asyncio.open_connection
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async def run() -> bool:
+        async def connect_and_leave(*where: Any, **how: Any) -> Any:
+            pair = await connect(*where, **how)
+            asking.cancel()
+            return pair
+
+        async def ask(upstream: Upstream) -> bytes:
+            async with upstream.ask("GET", "/") as found:
+                return await found.whole()
+
+        monkeypatch.setattr(asyncio, "open_connection", connect_and_leave)
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            asking = asyncio.ensure_future(ask(Upstream(f"http://127.0.0.1:{port}")))
+            await asyncio.wait({asking})
+            return asking.cancelled()
+
+    assert asyncio.run(run())
