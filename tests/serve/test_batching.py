@@ -11,6 +11,7 @@ from komt.models.adapt import attach_lora
 from komt.recipe import LoraPart
 from komt.serve import batching
 from komt.serve.engine import Request, Settings
+from komt.serve.prefix_row import PrefixRow
 from komt.testing import FAMILIES
 
 NEW_TOKENS = 14
@@ -224,6 +225,27 @@ def test_a_closed_engine_ends_its_streams_and_takes_no_more(new_engine):
         list(pieces)
     with pytest.raises(ModelError, match="closed"):
         engine.submit(Request((5, 6), GREEDY))
+
+
+def test_what_comes_together_begins_together(new_engine, monkeypatch):
+    monkeypatch.setattr(batching, "_FLOCK_S", 60)
+    engine = new_engine("llama", streams=2)
+    steps, compute = [], PrefixRow.compute
+
+    def counted(row, paths, budget):
+        steps.append(len(paths))
+        return compute(row, paths, budget)
+
+    monkeypatch.setattr(PrefixRow, "compute", counted)
+    first, second = prompts_of()[:2]
+    streams = [engine.submit(Request(prompt, GREEDY)) for prompt in (first, second)]
+    assert [whole(stream) for stream in streams] == [alone(engine, first), alone(engine, second)]
+    assert steps[0] == 2
+    # The only one of its flock: the end is not kept waiting.
+    stream = engine.submit(Request(first, GREEDY))
+    engine.close()
+    with pytest.raises(ModelError, match="closed"):
+        list(stream)
 
 
 def test_streams_can_be_polled_without_a_thread_of_their_own(new_engine):
