@@ -17,11 +17,11 @@ from komt.train.memory import (
     Saved,
     Shape,
     bin_sizes,
-    count_saved,
     estimate,
     shape_of,
     weight_bytes,
 )
+from komt.train.trial import count_saved
 
 SHAPE = Shape(4, 10, 100, 1000, 500, 0, 20, 2)
 SAVED = Saved(token=80.0, pair=4.0, row=200.0, fixed=50.0)

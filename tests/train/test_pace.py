@@ -5,6 +5,7 @@ import pytest
 from komt.pack.plan import plan_steps
 from komt.train.memory import bin_sizes
 from komt.train.pace import fit, measure
+from komt.train.prepare import TrainingRows
 
 
 def test_two_steps_tell_tokens_from_steps():
@@ -21,7 +22,7 @@ def test_real_steps_are_timed_on_the_largest_bin_too(toy_recipe, toy_sequences, 
     recipe = toy_recipe(epochs=10)
     steps = plan_steps(toy_sequences, recipe.pack, recipe.train, 0)
     sizes = bin_sizes(toy_sequences, steps, "shared")
-    pace = measure(recipe, toy_sequences, steps, sizes, adapted(recipe), "shared")
+    pace = measure(recipe, TrainingRows((), toy_sequences), steps, sizes, adapted(recipe), "shared")
     tokens = sorted(size.tokens for some in sizes for size in some)
     assert pace.measured_tokens >= tokens[len(tokens) // 2] + tokens[-1]
     whole = pace.token_seconds * sum(tokens) + pace.step_seconds * len(steps)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from komt.example import Message
     from komt.models.place import Place
-    from komt.pack.encode import TokenSequence
     from komt.recipe import Recipe
     from komt.train.fertility import Fertility
     from komt.train.finding import Finding
     from komt.train.outlook import Outlook
     from komt.train.preflight import Facts
+    from komt.train.prepare import TrainingRows
     from komt.train.token_view import Sample
 
 
@@ -58,14 +58,12 @@ def look(recipe: Recipe, samples: int, *, quick: bool) -> Look:
         quick: leave the model alone.
     """
     from komt.commands._stages import built_stage
-    from komt.mix import read_examples, read_manifest
+    from komt.mix import read_manifest
     from komt.models.load import load_tokenizer
     from komt.models.resolve import resolve
-    from komt.pack.encode import encode
     from komt.progress import status
     from komt.train.fertility import fertility, sample_texts, texts_of
-    from komt.train.preflight import preflight, supervised_only
-    from komt.train.token_view import choose, sample
+    from komt.train.prepare import facts_of, read_rows
 
     with status("checking") as note:
         note("building the data")
@@ -73,28 +71,23 @@ def look(recipe: Recipe, samples: int, *, quick: bool) -> Look:
         note("encoding")
         place = resolve(recipe.model.name, remote_code=recipe.model.remote_code)
         tokenizer = load_tokenizer(place)
-        examples = read_examples(data / "train.parquet")
-        sequences = encode(tokenizer, examples, recipe.train.supervise)
+        rows = read_rows(recipe, tokenizer, data)
         note("comparing prompts")
         with tempfile.TemporaryDirectory() as folder:
             served = tokenizer_as_served(tokenizer, place, Path(folder))
-            facts = preflight(
+            facts = facts_of(
+                recipe,
                 tokenizer,
-                examples,
-                sequences,
-                allow_unsupervised=recipe.train.unsupervised == "skip",
+                place,
+                rows,
                 manifest=read_manifest(data),
-                folder=place.folder,
                 serve=lambda messages: served_ids(served, messages),
             )
-        shown = tuple(sample(tokenizer, one) for one in choose(sequences, samples, recipe.seed))
+        shown = samples_of(tokenizer, rows, samples, recipe.seed)
         korean_sample = fertility(tokenizer, sample_texts())
-        korean_data = fertility(tokenizer, texts_of(examples))
+        korean_data = fertility(tokenizer, texts_of(rows.examples))
         spoiled = any(finding.level == "error" for finding in facts.findings)
-        outlook = None
-        # The sum and the timed steps are those of supervised training; pairs are planned otherwise.
-        if not quick and not spoiled and recipe.train.objective == "sft":
-            outlook = _outlook(recipe, place, supervised_only(sequences), note)
+        outlook = None if quick or spoiled else _outlook(recipe, place, rows.supervised(), note)
     findings = (*facts.findings, *(outlook.findings if outlook else ()))
     in_order = tuple(sorted(findings, key=lambda finding: finding.level))
     return Look(
@@ -110,10 +103,25 @@ def look(recipe: Recipe, samples: int, *, quick: bool) -> Look:
     )
 
 
-def _outlook(recipe: Recipe, place: Place, sequences: Sequence[TokenSequence], note: Any) -> Outlook:
+def _outlook(recipe: Recipe, place: Place, rows: TrainingRows, note: Any) -> Outlook:
     from komt.train.outlook import look_ahead
 
-    return look_ahead(recipe, place, sequences, note)
+    return look_ahead(recipe, place, rows, note)
+
+
+def samples_of(tokenizer: Any, rows: TrainingRows, count: int, seed: int) -> tuple[Sample, ...]:
+    """`count` rows token by token; of a pair both answers, one after the other."""
+    from komt.train.token_view import choose, sample
+
+    if not rows.pairs:
+        return tuple(sample(tokenizer, one) for one in choose(rows.sequences, count, seed))
+    rejected = {pair.chosen.example: pair.rejected for pair in rows.pairs.train}
+    shown = []
+    for chosen in choose([pair.chosen for pair in rows.pairs.train], count, seed):
+        for answer, sequence in (("chosen", chosen), ("rejected", rejected[chosen.example])):
+            one = sample(tokenizer, sequence)
+            shown.append(replace(one, example=f"{one.example} ({answer})"))
+    return tuple(shown)
 
 
 def tokenizer_as_served(tokenizer: Any, place: Place, folder: Path) -> Any:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -27,6 +27,38 @@ from komt.train.undisturbed import undisturbed
 
 # Rows of logits turned to fp32 at a time.
 _CHUNK_ELEMENTS = 1 << 24
+
+
+class Measured(Protocol):
+    """Figures of a task, or of all of them: what the watch writes, says, and stops by."""
+
+    @property
+    def task(self) -> str:
+        """Theirs; "" for all tasks together."""
+
+    @property
+    def loss(self) -> float:
+        """What training makes less."""
+
+    @property
+    def accuracy(self) -> float:
+        """The share that is right."""
+
+    def as_line(self, step: int) -> dict[str, Any]:
+        """The line of held_out.jsonl."""
+
+    def values(self) -> dict[str, float]:
+        """The figures by name."""
+
+    def said(self, step: int, tasks: int) -> str:
+        """A line for the terminal."""
+
+
+class Measurement(Protocol):
+    """Held-out examples, ready to be measured as often as one likes."""
+
+    def measure(self, loop: Loop) -> Sequence[Measured]:
+        """Figures of all together (task "") first, then of each task; training is not disturbed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +83,18 @@ class Figures:
 
     def as_line(self, step: int) -> dict[str, Any]:
         """The line of held_out.jsonl."""
-        return {
-            "step": step,
-            "task": self.task,
-            "loss": self.loss,
-            "accuracy": self.accuracy,
-            "perplexity": self.perplexity,
-            "targets": self.targets,
-        }
+        return {"step": step, "task": self.task, **self.values(), "targets": self.targets}
+
+    def values(self) -> dict[str, float]:
+        """The figures by name."""
+        return {"loss": self.loss, "accuracy": self.accuracy, "perplexity": self.perplexity}
+
+    def said(self, step: int, tasks: int) -> str:
+        """The figures of all tasks together as a line for the terminal."""
+        return (
+            f"step {step}: held-out loss {self.loss:.4f}, accuracy {self.accuracy:.1%}, "
+            f"perplexity {self.perplexity:.2f} ({self.targets:,} targets, {tasks} tasks)"
+        )
 
 
 def held_out_examples(data: Path, examples: int) -> list[Example]:
@@ -173,12 +209,3 @@ def _figures(found: Sequence[tuple[str, float, int, int]]) -> list[Figures]:
         loss, hits = math.fsum(row[1] for row in rows), sum(row[2] for row in rows)
         figures.append(Figures(task, loss / targets, hits / targets, targets))
     return figures
-
-
-def said(step: int, figures: Sequence[Figures]) -> str:
-    """The figures of all tasks together as a line for the terminal."""
-    whole = figures[0]
-    return (
-        f"step {step}: held-out loss {whole.loss:.4f}, accuracy {whole.accuracy:.1%}, "
-        f"perplexity {whole.perplexity:.2f} ({whole.targets:,} targets, {len(figures) - 1} tasks)"
-    )

@@ -19,15 +19,13 @@ that three times what it keeps, as measured.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from komt.pack.attention import block_pairs
 from komt.pack.encode import TokenSequence
@@ -35,14 +33,11 @@ from komt.pack.plan import Step
 from komt.pack.probe import Way, device_of
 from komt.pack.trie import build_trie
 from komt.recipe import Recipe
-from komt.train.loop import Interrupted, StepResult, make_loop
 
 GIB = 2**30
 HEAP_SHARE = 0.35
 # With checkpointing, tensors of the layer that is computed again: what it keeps, its gradients, what passes.
 _LAYER_WORK = 3.0
-# Tokens and target rows of the bins that are counted: enough to tell the four terms apart, and small.
-_COUNTED = ((64, 8), (128, 8), (256, 8), (128, 64))
 _LOGIT_CHUNK, _GPU_LOGIT_CHUNK = 1 << 22, 1 << 26  # pack/loss.py: 2**20 and 2**24 elements in fp32
 # NF4 with doubly quantised scales: 4 bits, 8/64 for a block's scale, 32/(64·256) for the scales' scale.
 _NF4_BYTES, _INT8_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8, 1.0
@@ -188,86 +183,35 @@ def estimate(
     return Estimate(loaded, averages + gradients, 0.0, 0.0, copies)
 
 
-def count_saved(recipe: Recipe, model: Any, way: Way) -> Saved:
-    """Solve the terms of `Saved` from the tensors that autograd saves over four small bins of random tokens.
+def bin_sizes(
+    sequences: Sequence[TokenSequence], steps: Sequence[Step], way: Way, together: int = 1
+) -> list[list[BinSize]]:
+    """Tokens and rows of each bin of each step (rows counted before those at one place are merged).
 
-    The model is trained by these four steps: it is to be thrown away.
+    Args:
+        sequences: encoded.
+        steps: the whole plan.
+        way: how bins are packed.
+        together: neighbours whose tensors are kept together where each is computed alone (2 of a pair).
     """
-    checkpointing = recipe.train.gradient_checkpointing
-    if checkpointing:
-        model.gradient_checkpointing_disable()
-    counted, terms = [], []
-    for tokens, rows in _COUNTED:
-        sequences = _random_sequences(model, tokens, rows)
-        members = (tuple(range(len(sequences))),)
-        terms.append([tokens, _size_of(sequences, share=False).pairs, rows, 1.0])
-        step = Step(members, float(rows), tokens, tokens)
-        with _counting(model) as sizes:
-            train_for_trial(recipe, sequences, [step], model, "packed" if way == "shared" else way)
-        counted.append(float(sum(sizes.values())))
-    if checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    solved = np.linalg.solve(np.array(terms), np.array(counted))
-    return Saved(*(max(0.0, float(value)) for value in solved))
+    return [[_bin_size(sequences, members, way, together) for members in step.bins] for step in steps]
 
 
-def train_for_trial(
-    recipe: Recipe, sequences: Sequence[TokenSequence], steps: Sequence[Step], model: Any, way: Way
-) -> list[StepResult]:
-    """Train a model that is thrown away afterwards; arguments as for `make_loop`."""
-    results: list[StepResult] = []
-
-    def keep(result: StepResult, last: bool) -> None:
-        results.append(result)
-
-    try:
-        make_loop(recipe, sequences, steps, model, way).run(0, keep)
-    except Interrupted:  # nothing is saved here
-        raise KeyboardInterrupt("nothing was changed") from None
-    return results
-
-
-def _random_sequences(model: Any, tokens: int, rows: int) -> list[TokenSequence]:
-    """Two sequences, so that masks are needed, with so many tokens and supervised ones in all."""
-    random = np.random.default_rng(0)
-    sequences = []
-    for number in range(2):
-        ids = random.integers(0, model.config.get_text_config().vocab_size, tokens // 2).astype(np.int32)
-        weights = np.zeros(len(ids), np.float32)
-        weights[-(rows // 2) :] = 1.0
-        sequences.append(TokenSequence(ids, weights, f"random:{number}"))
-    return sequences
-
-
-@contextmanager
-def _counting(model: Any) -> Iterator[dict[int, int]]:
-    """Bytes of each storage that autograd saves in the block, the model's own weights apart."""
-    own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
-    sizes: dict[int, int] = {}
-
-    def saved(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            sizes[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(saved, lambda tensor: tensor):
-        yield sizes
-
-
-def bin_sizes(sequences: Sequence[TokenSequence], steps: Sequence[Step], way: Way) -> list[list[BinSize]]:
-    """Tokens and rows of each bin of each step (rows counted before those at one place are merged)."""
-    return [[_bin_size(sequences, members, way) for members in step.bins] for step in steps]
-
-
-def _bin_size(sequences: Sequence[TokenSequence], members: Sequence[int], way: Way) -> BinSize:
+def _bin_size(sequences: Sequence[TokenSequence], members: Sequence[int], way: Way, together: int) -> BinSize:
     held = [sequences[index] for index in members]
-    if way == "single":
-        return max((_size_of([one], share=False) for one in held), key=lambda size: size.tokens)
-    return _size_of(held, share=way == "shared")
+    if way != "single":
+        return size_of(held, share=way == "shared")
+    alone = [size_of([one], share=False) for one in held]
+    summed = [_sum_of(alone[place : place + together]) for place in range(0, len(alone), together)]
+    return max(summed, key=lambda size: size.tokens)
 
 
-def _size_of(held: Sequence[TokenSequence], *, share: bool) -> BinSize:
+def _sum_of(sizes: Sequence[BinSize]) -> BinSize:
+    return BinSize(*(sum(getattr(size, name) for size in sizes) for name in ("tokens", "rows", "pairs")))
+
+
+def size_of(held: Sequence[TokenSequence], *, share: bool) -> BinSize:
+    """The size of sequences in one bin."""
     ends = build_trie([one.ids for one in held], share=share).ends
     rows = sum(int(np.count_nonzero(one.weights[1:])) for one in held)
     return BinSize(len(ends), rows, block_pairs(ends))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from komt.models.place import Place
-from komt.pack.encode import TokenSequence
-from komt.pack.plan import Step, plan_steps
+from komt.pack.plan import Step
 from komt.pack.probe import Parity, Way, device_of, probe
 from komt.recipe import Recipe
 from komt.train.finding import Finding
@@ -21,13 +20,14 @@ from komt.train.memory import (
     Estimate,
     Prediction,
     bin_sizes,
-    count_saved,
     estimate,
     shape_of,
 )
 from komt.train.pace import Pace, measure
+from komt.train.prepare import TrainingRows
 from komt.train.room import MARGIN, Setting, held_bytes, settings_that_fit
 from komt.train.run import fill_tokens, trainable_model, used_way
+from komt.train.trial import count_saved
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +49,15 @@ class Plan:
     sizes: tuple[tuple[BinSize, ...], ...]
 
 
-def load_and_plan(recipe: Recipe, place: Place, sequences: Sequence[TokenSequence]) -> Plan:
+def load_and_plan(recipe: Recipe, place: Place, rows: TrainingRows) -> Plan:
     """Load the model as training does, probe it, and plan the steps."""
     model = trainable_model(recipe, place)
     loaded, _ = bytes_now(device_of(model))
     parity = probe(model)
     way = used_way(recipe, parity)
-    pack = recipe.pack.model_copy(update={"share": way == "shared"})
-    steps = plan_steps(sequences, pack, recipe.train, recipe.seed, fill_tokens(device_of(model)))
-    sizes = tuple(tuple(some) for some in bin_sizes(sequences, steps, way))
-    return Plan(model, loaded, parity, way, tuple(steps), sizes)
+    steps = rows.plan(recipe, way, fill_tokens(device_of(model)))
+    sizes = bin_sizes(rows.sequences, steps, way, together=2 if rows.pairs else 1)
+    return Plan(model, loaded, parity, way, tuple(steps), tuple(map(tuple, sizes)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +89,13 @@ class Outlook:
     findings: tuple[Finding, ...]
 
 
-def look_ahead(
-    recipe: Recipe, place: Place, sequences: Sequence[TokenSequence], note: Callable[[str], None]
-) -> Outlook:
+def look_ahead(recipe: Recipe, place: Place, rows: TrainingRows, note: Callable[[str], None]) -> Outlook:
     """Load the model, predict its memory, and where that is there, time two steps.
 
     Args:
         recipe: the whole recipe.
         place: of the base model.
-        sequences: that would be trained on.
+        rows: that would be trained on.
         note: told what is being done.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -106,7 +103,7 @@ def look_ahead(
     if held_bytes(recipe, place.folder) > MARGIN * there:
         return _too_large(recipe, place, device, there)
     note("loading the model, comparing packed with single sequences")
-    plan = load_and_plan(recipe, place, sequences)
+    plan = load_and_plan(recipe, place, rows)
     note("counting memory")
     found = predict(recipe, plan)
     there = bytes_there(device)
@@ -116,7 +113,7 @@ def look_ahead(
     pace = None
     if fits:
         note("timing two steps")
-        pace = measure(recipe, sequences, plan.steps, plan.sizes, plan.model, plan.way)
+        pace = measure(recipe, rows, plan.steps, plan.sizes, plan.model, plan.way)
     else:
         settings = settings_that_fit(recipe, found, place.folder, there)
         findings.insert(0, _memory_finding(found.estimate.total, there))

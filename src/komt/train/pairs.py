@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from komt.example import Example
 from komt.files import write_json
 from komt.mix import read_examples
 from komt.pack.encode import TokenSequence
@@ -26,19 +28,39 @@ class PairSet:
     held_out: list[Pair]
 
 
-def read_pairs(tokenizer: Any, data: Path) -> PairSet:
+@dataclass(frozen=True, slots=True)
+class ReferencedPairs:
+    """Held-out pairs and what the starting policy makes of them.
+
+    Attributes:
+        pairs: any number.
+        reference: log-probabilities of their answers, (2 P,), of each pair the chosen one first.
+        fill: up to how many tokens bins are filled, as `plan_pairs` takes it.
+    """
+
+    pairs: list[Pair]
+    reference: Floats
+    fill: int = 0
+
+
+def read_pairs(tokenizer: Any, examples: Sequence[Example], data: Path) -> PairSet:
     """The pairs of a data folder; of its evaluation examples those that are pairs.
+
+    Args:
+        tokenizer: of the model.
+        examples: of `data/train.parquet`.
+        data: the folder.
 
     Raises:
         DataError: a training example is no pair.
     """
-    train = encode_pairs(tokenizer, read_examples(data / "train.parquet"))
+    train = encode_pairs(tokenizer, examples)
     held = data / "evaluate.parquet"
-    examples = [one for one in read_examples(held) if one.rejected] if held.is_file() else []
-    return PairSet(train, sequences_of(train), encode_pairs(tokenizer, examples))
+    others = [one for one in read_examples(held) if one.rejected] if held.is_file() else []
+    return PairSet(train, sequences_of(train), encode_pairs(tokenizer, others))
 
 
-def prefer(loop: Loop, pairs: PairSet, out: Path, revision: str, fill: int = 0) -> Floats:
+def prefer(loop: Loop, pairs: PairSet, out: Path, revision: str, fill: int = 0) -> ReferencedPairs:
     """Set a loop's objective to the recipe's, against the policy that its model is now.
 
     Args:
@@ -49,23 +71,24 @@ def prefer(loop: Loop, pairs: PairSet, out: Path, revision: str, fill: int = 0) 
         fill: as `plan_pairs` takes it.
 
     Returns:
-        The reference's log-probabilities of the held-out pairs, for `write_held_out`.
+        The held-out pairs, for `write_held_out` and for figures on the way.
     """
     found = reference_log_probs(out, loop, revision, [*pairs.train, *pairs.held_out], fill)
-    own, held_out = found[: len(pairs.sequences)], found[len(pairs.sequences) :]
+    own, others = found[: len(pairs.sequences)], found[len(pairs.sequences) :]
     train, alone = loop.recipe.train, loop.way == "single"
     loop.objective = Preference(train.objective, train.preference, pairs.sequences, own, alone)
     loop.together = 2
-    return held_out
+    return ReferencedPairs(pairs.held_out, others, fill)
 
 
-def write_held_out(loop: Loop, pairs: PairSet, reference: Floats, out: Path, fill: int = 0) -> None:
+def write_held_out(loop: Loop, held: ReferencedPairs, out: Path) -> None:
     """Write `pairs.json`: of each held-out pair what the trained model and the reference make of it.
 
     Values come in twos, of the chosen and of the rejected answer: `tokens`, `log_probs` and `reference`
     (log-probability of the whole answer in nats).
     """
-    found = log_probs_of(loop, pairs.held_out, fill).reshape(-1, 2).tolist()
+    found = log_probs_of(loop, held.pairs, held.fill).reshape(-1, 2).tolist()
+    before = held.reference.reshape(-1, 2).tolist()
     rows = [
         {
             "id": pair.chosen.example,
@@ -75,7 +98,7 @@ def write_held_out(loop: Loop, pairs: PairSet, reference: Floats, out: Path, fil
             "log_probs": own,
             "reference": other,
         }
-        for pair, own, other in zip(pairs.held_out, found, reference.reshape(-1, 2).tolist(), strict=True)
+        for pair, own, other in zip(held.pairs, found, before, strict=True)
     ]
     if is_main():
         write_json(out / HELD_OUT, {"beta": loop.recipe.train.preference.beta, "pairs": rows})

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sys
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,6 @@ from komt.errors import DataError, ModelError, UsageError
 from komt.files import remove_stale, staged_folder, write_json
 from komt.models.load import attach_lora, load_model, load_tokenizer, save_adapter, save_full
 from komt.models.resolve import resolve
-from komt.pack.pairs import plan_pairs
-from komt.pack.plan import plan_steps
 from komt.pack.probe import Parity, Way, probe
 from komt.recipe import Recipe
 from komt.train.bad_batch import keeping_bad_batch
@@ -33,8 +31,8 @@ from komt.train.identity import run_settings, stage_key
 from komt.train.log import TrainLog
 from komt.train.loop import Interrupted, Loop, StepResult, make_loop
 from komt.train.numerics import changed, numerics, reuse_threads
-from komt.train.pairs import prefer, read_pairs, write_held_out
-from komt.train.prepare import check_sequences, prepared
+from komt.train.pairs import prefer, write_held_out
+from komt.train.prepare import prepared
 from komt.train.processes import by_main, is_main
 from komt.train.samples import Answer
 from komt.train.snapshot import is_divided, restore, take_snapshot, trainable
@@ -80,34 +78,24 @@ def train(
         return dict(json.loads((out / "train.json").read_text(encoding="utf-8")))
     accelerator = tracked_accelerator(recipe, out)
     tokenizer = load_tokenizer(place)
-    pairs = read_pairs(tokenizer, data) if recipe.train.objective != "sft" else None
-    if pairs:
-        sequences = pairs.sequences
-        check_sequences(sequences, recipe)
-    else:
-        fresh = not checkpoints(out / "checkpoints")
-        sequences = prepared(recipe, tokenizer, place, data, check=fresh)
+    rows = prepared(recipe, tokenizer, place, data, check=not checkpoints(out / "checkpoints"))
     model = trainable_model(recipe, place)
     parity = probe(model)
-    way = used_way(recipe, parity)
-    pack = recipe.pack.model_copy(update={"share": way == "shared"})
-    fill = fill_tokens(accelerator.device)
-    plan = pack, recipe.train, recipe.seed, fill
-    steps = plan_pairs(pairs.train, *plan) if pairs else plan_steps(sequences, *plan)
-    loop = make_loop(recipe, sequences, steps, model, way, accelerator)
-    reference = prefer(loop, pairs, out, place.revision, fill) if pairs else None
-    watch = make_watch(recipe, data, out, tokenizer, loop, fill, answer)
+    way, fill = used_way(recipe, parity), fill_tokens(accelerator.device)
+    steps = rows.plan(recipe, way, fill)
+    loop = make_loop(recipe, rows.sequences, steps, model, way, accelerator)
+    held = prefer(loop, rows.pairs, out, place.revision, fill) if rows.pairs else None
+    watch = make_watch(loop, data, out, tokenizer, fill, answer, held)
     if is_main():
-        print(opening(sequences, steps, parity, way), file=sys.stderr)
-    settings = run_settings(recipe, key, steps)
+        print(opening(rows.sequences, steps, parity, way), file=sys.stderr)
     with keeping_bad_batch(loop, tokenizer, out):
-        start, done, seconds = _run(loop, watch, out, settings, resume=resume, quiet=quiet)
-    summary = summary_of(key, sequences, steps[:done], parity, way, start, seconds, loop.together)
+        start, done, seconds = _run(loop, watch, out, run_settings(recipe, key, steps), resume, quiet)
+    summary = summary_of(key, rows.sequences, steps[:done], parity, way, start, seconds, loop.together)
     summary |= watch.finish(out / "checkpoints")
     _take_best(loop, out, summary)
-    if pairs and reference is not None:
-        write_held_out(loop, pairs, reference, out, fill)
-        summary |= {"pairs": len(pairs.train), "held_out_pairs": len(pairs.held_out)}
+    if held:
+        write_held_out(loop, held, out)
+        summary |= {"pairs": len(rows.sequences) // 2, "held_out_pairs": len(held.pairs)}
     _save_result(loop, tokenizer, place, out, summary)
     return summary
 
@@ -211,7 +199,7 @@ def trainable_model(recipe: Recipe, place: Any) -> Any:
 
 
 def _run(
-    loop: Loop, watch: Watch, out: Path, settings: dict[str, Any], *, resume: bool, quiet: bool
+    loop: Loop, watch: Watch, out: Path, settings: dict[str, Any], resume: bool, quiet: bool
 ) -> tuple[int, int, float]:
     """Run the steps; returns after how many it started and ended, and the seconds it took between."""
     folder, train = out / "checkpoints", loop.recipe.train
@@ -219,11 +207,7 @@ def _run(
     figures = numerics(loop.recipe, model, loop.way, loop.accelerator.num_processes)
     start = _resume(loop, watch, folder, settings, figures) if resume else 0
     began, done = time.perf_counter(), start
-    with (
-        TrainLog(out / "log.jsonl", start, len(loop.steps), quiet=quiet)
-        if is_main()
-        else nullcontext() as log
-    ):
+    with _log_of_main(out, start, len(loop.steps), quiet=quiet) as log:
 
         def on_step(result: StepResult, last: bool) -> bool:
             nonlocal done
@@ -243,14 +227,8 @@ def _run(
                     losses["evaluation"] = seen.loss
                 rates = tuple(loop.scheduler.get_last_lr())
                 state = State(settings, figures, rates, losses if in_turn else {}, watch.state())
-                save_checkpoint(
-                    folder,
-                    snapshot,
-                    state,
-                    keep=train.keep,
-                    keep_best=train.keep_best,
-                    spare=watch.best_step,
-                )
+                keep, spare = train.keep, watch.best_step
+                save_checkpoint(folder, snapshot, state, keep=keep, keep_best=train.keep_best, spare=spare)
             loop.accelerator.wait_for_everyone()  # a process that left early would have the others ended
             return seen.stop
 
@@ -264,6 +242,15 @@ def _run(
         finally:
             watch.close()
     return start, done, time.perf_counter() - began
+
+
+def _log_of_main(
+    out: Path, start: int, total: int, *, quiet: bool
+) -> contextlib.AbstractContextManager[TrainLog | None]:
+    """The log in the first process, None in the others; where it cannot be opened, all of them say so."""
+    logs: list[TrainLog] = []
+    by_main(lambda: logs.append(TrainLog(out / "log.jsonl", start, total, quiet=quiet)))
+    return logs[0] if logs else contextlib.nullcontext()
 
 
 def _resume(loop: Loop, watch: Watch, folder: Path, settings: dict[str, Any], figures: dict[str, Any]) -> int:

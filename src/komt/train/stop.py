@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from komt.recipe import StopPart
-from komt.train.held_out import Figures
+from komt.train.held_out import Measured
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class EarlyStop:
         """Whether patience has run out."""
         return self.waited >= self.part.patience
 
-    def value_of(self, figures: Figures) -> float:
+    def value_of(self, figures: Measured) -> float:
         """What is compared, less being better: the loss, or the accuracy with its sign turned."""
         return figures.loss if self.part.metric == "loss" else -figures.accuracy
 

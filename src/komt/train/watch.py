@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from komt.errors import ModelError
-from komt.recipe import Recipe
 from komt.train.checkpoint import invalid, load_snapshot, step_folder
-from komt.train.held_out import Figures, HeldOut, held_out_sequences, said
+from komt.train.held_out import HeldOut, Measured, Measurement, held_out_sequences
+from komt.train.held_out_pairs import held_out_pairs
 from komt.train.loop import Loop, StepResult
+from komt.train.pairs import ReferencedPairs
 from komt.train.processes import by_main
 from komt.train.samples import Answer, Samples, make_samples
 from komt.train.snapshot import restore
@@ -39,7 +40,7 @@ class Seen:
 class Watch:
     """Looks at the model when the recipe says so; training goes on as if it had not."""
 
-    def __init__(self, loop: Loop, out: Path, held_out: HeldOut | None, samples: Samples | None) -> None:
+    def __init__(self, loop: Loop, out: Path, held_out: Measurement | None, samples: Samples | None) -> None:
         """Args:
         loop: of the training; every process has a watch, and the main one writes.
         out: the run's `train` folder, for `held_out.jsonl` and `samples.jsonl`.
@@ -49,16 +50,13 @@ class Watch:
         self._train = loop.recipe.train
         self._stop = EarlyStop(self._train.stop) if self._train.stop else None
         self._say: Callable[[str], None] = lambda text: None
-        self._last: list[Figures] = []
+        self._last: Sequence[Measured] = []
         self._measured = 0
 
     def begin(self, start: int, say: Callable[[str], None] | None = None) -> None:
         """Go on after step `start`; before the first step all is looked at once."""
         self._say = say or self._say
-        if self._loop.accelerator.is_main_process:
-            self._figures_file, self._samples_file = (
-                StepLines(self._out / n, start) for n in (HELD_OUT, SAMPLES)
-            )
+        by_main(lambda: self._open(start))
         start_trackers(self._loop.accelerator, self._loop.recipe)
         if start == 0:
             self._measure(0)
@@ -122,6 +120,11 @@ class Watch:
         """End the trackers' runs."""
         stop_trackers(self._loop.accelerator)
 
+    def _open(self, start: int) -> None:
+        self._figures_file, self._samples_file = (
+            StepLines(self._out / name, start) for name in (HELD_OUT, SAMPLES)
+        )
+
     def _judged(self, step: int) -> Seen:
         loss = self._last[0].loss
         if not self._stop:
@@ -137,12 +140,10 @@ class Watch:
         self._last, self._measured = self._held_out.measure(self._loop), step
         if self._loop.accelerator.is_main_process:
             self._figures_file.add(one.as_line(step) for one in self._last)
-            self._say(said(step, self._last))
+            self._say(self._last[0].said(step, len(self._last) - 1))
         for one in self._last:
             name = f"held_out/{one.task}/" if one.task else "held_out/"
-            self._track(
-                {f"{name}{key}": getattr(one, key) for key in ("loss", "accuracy", "perplexity")}, step
-            )
+            self._track({f"{name}{key}": value for key, value in one.values().items()}, step)
 
     def _answer(self, step: int) -> None:
         if self._samples and self._loop.accelerator.is_main_process:
@@ -156,14 +157,32 @@ class Watch:
 
 
 def make_watch(
-    recipe: Recipe, data: Path, out: Path, tokenizer: Any, loop: Loop, fill: int, answer: Answer | None
+    loop: Loop,
+    data: Path,
+    out: Path,
+    tokenizer: Any,
+    fill: int,
+    answer: Answer | None,
+    pairs: ReferencedPairs | None = None,
 ) -> Watch:
-    """The watch that a recipe asks for.
+    """The watch that a loop's recipe asks for.
+
+    Args:
+        loop: of the training.
+        data: what `build` made.
+        out: the run's `train` folder.
+        tokenizer: of the model.
+        fill: up to how many tokens bins are filled.
+        answer: what answers prompts, for `train.generate`.
+        pairs: of a preference training, those held out.
 
     Raises:
         DataError: there are no held-out examples. UsageError: see `make_samples`.
     """
-    held_out = None
-    if recipe.train.held_out:
+    recipe = loop.recipe
+    held_out: Measurement | None = None
+    if recipe.train.held_out and pairs:
+        held_out = held_out_pairs(recipe.train, data, pairs)
+    elif recipe.train.held_out:
         held_out = HeldOut(held_out_sequences(recipe, data, tokenizer), recipe, loop.way, fill)
     return Watch(loop, out, held_out, make_samples(recipe, data, tokenizer, answer, loop))
