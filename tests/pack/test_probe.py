@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import transformers
 
 from komt.pack import loss, pack_sequences
 from komt.pack.probe import FP32_TOLERANCE, Parity, probe
@@ -121,3 +122,19 @@ def test_the_probe_is_longer_than_the_window():
 
 def test_the_finding_reads_as_a_sentence():
     assert str(Parity("shared", 1e-7, 1e-5)) == "packing: shared (loss differs by 1.0e-07, allowed 1.0e-05)"
+
+
+def test_a_vocabulary_of_hundreds_of_thousands_does_not_look_like_a_difference():
+    config = transformers.LlamaConfig(
+        vocab_size=262_144,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+    )
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        model.lm_head.weight.mul_(40)  # logits as far apart as a trained model's
+    assert probe(model).way == "shared"
