@@ -159,3 +159,30 @@ def test_wrong_words_are_usage_errors(recipe, capsys):
     assert main(["check", str(recipe), "--samples", "-1"]) == 2
     assert "--samples -1: at least 0" in capsys.readouterr().err
     assert main(["check", str(recipe), "train.lerning=1"]) == 2
+
+
+@pytest.mark.parametrize("way", ["shared", "single"])
+def test_pairs_are_checked_with_both_answers_and_their_memory_and_time_are_predicted(
+    tmp_path, recipe, capsys, monkeypatch, way
+):
+    rows = [{"prompt": f"물음 {n}", "chosen": f"좋은 답 {n}", "rejected": "몰라요"} for n in range(40)]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (tmp_path / "votes.jsonl").write_text(lines, encoding="utf-8")
+    assert main(["init", "votes.jsonl", "--out", "votes.yaml"]) == 0
+    capsys.readouterr()
+    monkeypatch.setattr(outlook, "used_way", lambda recipe, parity: way)
+    words = (f"model.name={tmp_path / 'model'}", "model.bits=32", "--samples", "1")
+    status, out = checked("votes.yaml", capsys, *words)
+    assert status == 0
+    assert "(chosen)" in out
+    assert "⟦좋은 답" in out
+    assert "(rejected)" in out
+    assert "⟦몰라요<eos>⟧" in out
+    assert "without gradients" in out
+    found = json.loads(checked("votes.yaml", capsys, *words, "--json")[1])
+    (task,) = found["facts"]["tasks"]
+    assert task["sequences"] == 2 * task["examples"] == 72
+    pace, size = found["outlook"]["pace"], found["outlook"]["size"]
+    assert 0 < pace["reference_seconds"] < pace["seconds"]
+    assert size["rows"] > 0
+    assert sum(found["outlook"]["estimate"].values()) < found["outlook"]["there"]

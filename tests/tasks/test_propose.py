@@ -51,6 +51,43 @@ def test_a_list_of_texts_is_joined(tmp_path: Path) -> None:
     assert example.messages[-1].content == "가, 나"
 
 
+VOTE = {"chosen_model": "tuned", "rejected_model": "base", "time": "2026-01-01T00:00:00+00:00"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "prompt"),
+    [
+        ({"prompt": "물음 {n}", **VOTE}, "{{ prompt }}"),
+        ({"질문": "물음 {n}", "id": "{n}"}, "{{ 질문 }}"),
+        (
+            {"instruction": "지시 {n}", "input": "글 {n}"},
+            "{{ instruction }}\n\n{{ input }}",
+        ),
+    ],
+)
+def test_pairs_of_answers_give_a_recipe_that_prefers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: dict[str, str], prompt: str
+) -> None:
+    rows = [
+        {name: text.format(n=n) for name, text in asked.items()} | {"chosen": f"좋음 {n}", "rejected": "몰라"}
+        for n in range(9)
+    ]
+    path = table(tmp_path / "votes.jsonl", rows)
+    assert main(["init", str(path), "--out", str(tmp_path / "r.yaml")]) == 0
+    assert "answer: chosen (better than the rejected one)" in capsys.readouterr().out
+    recipe = load_recipe(str(tmp_path / "r.yaml"))
+    part = recipe.data.files[0]
+    assert (part.prompt, part.answer, part.rejected) == (prompt, "{{ chosen }}", "{{ rejected }}")
+    assert (recipe.train.objective, recipe.evaluate.tasks) == ("dpo", ())
+    example = render(own_tasks(recipe)["votes"], {"id": "1", **rows[0]}, 0)
+    assert (example.chosen, example.rejected) == ("좋음 0", "몰라")
+
+
+def test_two_answers_without_a_prompt_are_no_pairs(tmp_path: Path) -> None:
+    rows = [{"chosen": f"글 {n}", "rejected": f"말 {n}"} for n in range(9)]
+    assert propose(table(tmp_path / "t.jsonl", rows)).worse == ""
+
+
 def test_a_table_of_nested_columns_only_says_why(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="left out, since they hold objects or lists: m") as error:
         propose(table(tmp_path / "t.jsonl", [{"q": "1", "m": {"x": 1}}, {"q": "2", "m": {"x": 2}}]))

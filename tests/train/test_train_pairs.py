@@ -1,6 +1,7 @@
 """The training stage on preference pairs: held-out pairs scored, resumed exactly, from an adapter too."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -148,3 +149,49 @@ def test_the_key_knows_the_objective_but_not_what_sft_does_not_use(recipe, pairs
     assert sft == key(objective="sft", preference={"beta": 0.2})
     write(pairs_folder / "evaluate.parquet", [pair(8, "서울", "test")])
     assert key(objective="sft") == sft
+
+
+def test_held_out_pairs_are_measured_on_the_way(recipe, pairs_folder, tmp_path):
+    settings = {"epochs": 6, "lora": {"dropout": 0.0}, "preference": {"sft": 0.5}}
+    out, plain = tmp_path / "train", tmp_path / "plain"
+    summary = train(recipe(held_out={"every_steps": 12}, **settings), pairs_folder, out, quiet=True)
+    lines = [json.loads(line) for line in (out / "held_out.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["task"]) for line in lines] == [
+        (step, task) for step in (0, 12, 24) for task in ("", "toy")
+    ]
+    keys = {"step", "task", "loss", "accuracy", "perplexity", "margin", "pairs"}
+    assert all(set(line) == keys and line["pairs"] == 4 for line in lines)
+    # At the start nothing has been gained: log 2, and half the loss of the chosen answers' tokens.
+    assert lines[0]["margin"] == pytest.approx(0, abs=1e-5)
+    assert lines[0]["loss"] == pytest.approx(np.log(2) + 0.5 * np.log(lines[0]["perplexity"]), rel=1e-5)
+    found = held_out_of(out)
+    gained = found["log_probs"] - found["reference"]
+    margins = 0.1 * (gained[:, 0] - gained[:, 1])
+    nats = -found["log_probs"][:, 0].sum() / found["tokens"][:, 0].sum()
+    assert lines[-1]["margin"] == pytest.approx(margins.mean(), rel=1e-4)
+    assert lines[-1]["accuracy"] == (margins > 0).mean() == 1
+    assert lines[-1]["loss"] == pytest.approx(np.log1p(np.exp(-margins)).mean() + 0.5 * nats, rel=1e-4)
+    assert summary["held_out"] == lines[-2:]
+    train(recipe(**settings), pairs_folder, plain, quiet=True)
+    assert (out / ADAPTER).read_bytes() == (plain / ADAPTER).read_bytes()
+
+
+def test_training_stops_by_the_loss_of_held_out_pairs(recipe, pairs_folder, tmp_path):
+    held = {"held_out": {"every_steps": 2}, "stop": {"patience": 1}}
+    summary = train(recipe(epochs=20, lr=0.5, **held), pairs_folder, tmp_path / "train", quiet=True)
+    assert summary["stopped_early"]
+    assert summary["best_step"] < summary["steps"] < 80
+
+
+def test_the_held_out_must_hold_a_pair(recipe, pairs_folder, tmp_path):
+    (single,) = [replace(pair(9, "서울", "test"), chosen="", rejected="")]
+    write(pairs_folder / "evaluate.parquet", [single])
+    with pytest.raises(DataError, match="no held-out pair"):
+        train(recipe(held_out={}), pairs_folder, tmp_path / "train", quiet=True)
+
+
+def test_pairs_are_looked_at_before_training(recipe, pairs_folder, tmp_path, capsys):
+    train(recipe(epochs=1), pairs_folder, tmp_path / "train", quiet=True)
+    said = capsys.readouterr().err
+    assert "checked: 16 rows" in said
+    assert "16 prompts as served" in said

@@ -127,9 +127,11 @@ def _show_outlook(console: Console, outlook: Outlook) -> None:
     if outlook.pace:
         pace = outlook.pace
         measured = f", {pace.peak / _GIB:.1f} GiB held meanwhile" if pace.peak else ""
+        without = pace.reference_seconds
+        beside = f" ({_duration(without)} of it for passes over pairs without gradients)" if without else ""
         print(
-            f"time: about {_duration(pace.seconds)}, from two steps of {pace.measured_tokens:,} tokens in "
-            f"{pace.measured_seconds:.1f} s{measured}"
+            f"time: about {_duration(pace.seconds)}{beside}, from two steps of "
+            f"{pace.measured_tokens:,} tokens in {pace.measured_seconds:.1f} s{measured}"
         )
     if outlook.settings:
         print("settings that fit:")

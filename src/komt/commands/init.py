@@ -1,7 +1,8 @@
 """Write a recipe for your own data: CSV, TSV, JSON, JSON Lines, Excel or Parquet, with a column of answers.
 
 Encoding (UTF-8 or CP949), format and delimiter are read off the file. The answer is the column with a name
-such as 답변, 분류, answer, output or label, else one with few different values, else the last. Edit what it
+such as 답변, 분류, answer, output or label, else one with few different values, else the last. Columns
+`chosen` and `rejected` beside a prompt are preference pairs: the recipe then trains with DPO. Edit what it
 writes.
 
 Example:
@@ -65,7 +66,7 @@ def main(args: argparse.Namespace) -> int:
         )
     print(f"  asked about: {', '.join(proposal.asks)}")
     kind = f"one of {len(proposal.labels)} labels" if proposal.labels else "free text"
-    print(f"  answer: {proposal.answers} ({kind})")
+    print(f"  answer: {proposal.answers} ({'better than the rejected one' if proposal.worse else kind})")
     print(f"wrote {args.out}; next: komt run {args.out}")
     return 0
 
@@ -74,7 +75,6 @@ def recipe_text(proposal: Proposal, file: Path, out: Path, encoding: str = "") -
     """The recipe as YAML with comments; the data file is named relative to it."""
     name = recipe_name(file)
     path = Path(os.path.relpath(file.resolve(), out.resolve().parent)).as_posix()
-    metrics = "[accuracy, macro_f1]" if proposal.labels else "[exact_match, f1]"
     lines = [
         f"# komt run {out.name}",
         "#",
@@ -91,12 +91,31 @@ def recipe_text(proposal: Proposal, file: Path, out: Path, encoding: str = "") -
         "      prompt: |-",
         *(f"        {line}".rstrip() for line in proposal.prompt.split("\n")),
         f"      answer: {_quoted(proposal.answer)}",
+        *([f"      rejected: {_quoted(proposal.worse)}"] if proposal.worse else []),
         "      evaluate: 0.1        # share of the rows kept for evaluation, never trained on",
-        f"      metrics: {metrics}",
-        *(_train_lines(proposal.rows)),
-        f"evaluate: {{tasks: [{_quoted(name)}], max_new_tokens: {_answer_tokens(proposal.longest_answer)}}}",
+        *(_preference_lines() if proposal.worse else _supervised_lines(proposal, name)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _supervised_lines(proposal: Proposal, name: str) -> list[str]:
+    metrics = "[accuracy, macro_f1]" if proposal.labels else "[exact_match, f1]"
+    return [
+        f"      metrics: {metrics}",
+        *_train_lines(proposal.rows),
+        f"evaluate: {{tasks: [{_quoted(name)}], max_new_tokens: {_answer_tokens(proposal.longest_answer)}}}",
+    ]
+
+
+def _preference_lines() -> list[str]:
+    """Held-out pairs are scored by likelihood, without `evaluate.tasks`."""
+    return [
+        "train:",
+        "  objective: dpo                       # of two answers the chosen one becomes likelier; or ipo",
+        "  preference: {beta: 0.1, sft: 0.2}    # sft holds the chosen answers as likely as they were",
+        "  lr: 1.0e-4",
+        "  step_examples: 16                    # pairs a step",
+    ]
 
 
 def recipe_name(file: Path) -> str:

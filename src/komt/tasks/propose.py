@@ -79,6 +79,9 @@ _ENCODINGS = {
     "cp949": "CP949",
     "utf-16": "UTF-16",
 }
+# Columns of a preference pair, as the page's votes and public sets name them.
+_CHOSEN, _REJECTED = "chosen", "rejected"
+_PROMPTS = ("prompt", "프롬프트")
 _DELIMITERS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}
 
 
@@ -93,6 +96,7 @@ class Proposal:
         asks: the columns that the prompt shows; answers: the column that is the answer.
         labels: the answers to choose from, most frequent first, or () where the answer is free text.
         prompt, answer: the templates; longest_answer: in characters.
+        worse: of preference pairs, the template of the rejected answer; else "".
     """
 
     seen: str
@@ -106,6 +110,7 @@ class Proposal:
     prompt: str
     answer: str
     longest_answer: int
+    worse: str = ""
 
 
 def propose(path: Path, encoding: str = "") -> Proposal:
@@ -124,9 +129,10 @@ def propose(path: Path, encoding: str = "") -> Proposal:
     columns = tuple(name for name in names if name not in left_out)
     if len(columns) < 2:
         raise _too_few_columns(columns, left_out, path)
-    answers = _answer_column(columns, values)
-    labels = _labels(values, answers)
-    asks = _asked_columns(columns, values, answers)
+    chosen, worse = _pair_columns(columns)
+    answers = chosen or _answer_column(columns, values)
+    labels = () if worse else _labels(values, answers)
+    asks = _asked_of_pairs(columns, values) if worse else _asked_columns(columns, values, answers)
     return Proposal(
         seen=seen,
         rows=len(values),
@@ -139,6 +145,7 @@ def propose(path: Path, encoding: str = "") -> Proposal:
         prompt=_prompt(asks, values, labels),
         answer=_field(answers, values),
         longest_answer=max(len(_text(row, answers)) for row in values),
+        worse=_field(worse, values) if worse else "",
     )
 
 
@@ -180,6 +187,23 @@ def _answer_column(columns: tuple[str, ...], values: list[dict[str, Any]]) -> st
     named = next((by_name[name] for name in ANSWERS if name in by_name), "")
     labelled = [name for name in columns if name.lower() not in _NOT_SHOWN and _labels(values, name)]
     return named or (labelled[-1] if labelled else columns[-1])
+
+
+def _pair_columns(columns: tuple[str, ...]) -> tuple[str, str]:
+    """The columns of the chosen and the rejected answer, where one is left to ask with; or empty names."""
+    by_name = {name.lower(): name for name in columns}
+    if {_CHOSEN, _REJECTED} <= set(by_name) and len(columns) > 2:
+        return by_name[_CHOSEN], by_name[_REJECTED]
+    return "", ""
+
+
+def _asked_of_pairs(columns: tuple[str, ...], values: list[dict[str, Any]]) -> tuple[str, ...]:
+    """The prompt of pairs, by its name; else all columns but the answers, and what is told of them."""
+    by_name = {name.lower(): name for name in columns}
+    if named := [by_name[name] for name in _PROMPTS if name in by_name]:
+        return (named[0],)
+    left = tuple(name for name in columns if not name.lower().startswith((_CHOSEN, _REJECTED)))
+    return _asked_columns(left, values, "")
 
 
 def _asked_columns(columns: tuple[str, ...], values: list[dict[str, Any]], answers: str) -> tuple[str, ...]:
