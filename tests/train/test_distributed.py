@@ -107,3 +107,9 @@ def test_what_stops_one_process_stops_all(train):
     assert all("an unfinished training stands in" in text for text in said)
     _, said = train("stopped", "--resume", "train.lr=0.5", processes=2, expect=2)
     assert all("train.lr: 0.001 then, 0.5 now" in text for text in said)
+
+
+def test_a_log_that_cannot_be_opened_by_the_first_process_stops_all(train, place):
+    (place / "unwritable" / "train" / "log.jsonl").mkdir(parents=True)
+    _, said = train("unwritable", processes=2, expect=1)
+    assert all("log.jsonl" in text for text in said)
