@@ -70,6 +70,7 @@ def test_json_holds_the_same(recipe, capsys):
     assert "choose another base" in found["korean_sample"]["meaning"]
     ahead = found["outlook"]
     assert ahead["parity"]["way"] == "shared"
+    assert 0 < ahead["least_bins"] <= ahead["bins"]
     assert 0 < ahead["size"]["tokens"] <= 128
     assert sum(ahead["estimate"].values()) < ahead["there"]
     assert ahead["pace"]["seconds"] > 0

@@ -1,9 +1,13 @@
 """Time is reckoned from two steps: by token and by step."""
 
+import math
+
 import pytest
 
 from komt.pack.plan import plan_steps
+from komt.pack.probe import Parity
 from komt.train.memory import bin_sizes
+from komt.train.outlook import Plan, least_bins
 from komt.train.pace import fit, measure
 from komt.train.prepare import TrainingRows
 
@@ -29,3 +33,15 @@ def test_real_steps_are_timed_on_the_largest_bin_too(toy_recipe, toy_sequences, 
     assert pace.seconds == pytest.approx(whole)
     assert pace.seconds > 0
     assert pace.measured_seconds > 0
+
+
+def test_bins_are_compared_with_the_fewest_that_could_hold_each_step(toy_recipe, toy_sequences):
+    recipe = toy_recipe(pack={"tokens": 64})
+    steps = plan_steps(toy_sequences, recipe.pack, recipe.train, 0, 40)
+    sizes = tuple(map(tuple, bin_sizes(toy_sequences, steps, "shared")))
+    plan = Plan(None, 0.0, Parity("shared", 0.0, 1e-5), "shared", tuple(steps), sizes)
+    tokens = [[size.tokens for size in some] for some in sizes]
+    longer = sum(size > 40 for some in tokens for size in some)
+    assert longer > 0
+    least = sum(math.ceil(sum(size for size in some if size <= 40) / 40) for some in tokens)
+    assert least_bins(plan, 40) == longer + least <= sum(map(len, tokens))

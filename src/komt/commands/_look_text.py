@@ -114,8 +114,8 @@ def _show_outlook(console: Console, outlook: Outlook) -> None:
     if outlook.parity:
         print(outlook.parity)
         print(
-            f"plan: {outlook.steps:,} steps, {outlook.bins:,} bins, {outlook.flat_tokens:,} tokens, "
-            f"{outlook.packed_tokens:,} after packing"
+            f"plan: {outlook.steps:,} steps, {outlook.bins:,} bins (at least {outlook.least_bins:,} are "
+            f"needed), {outlook.flat_tokens:,} tokens, {outlook.packed_tokens:,} after packing"
         )
     if outlook.estimate and outlook.size:
         peak, size = outlook.estimate.total / _GIB, outlook.size

@@ -60,6 +60,21 @@ def load_and_plan(recipe: Recipe, place: Place, rows: TrainingRows) -> Plan:
     return Plan(model, loaded, parity, way, tuple(steps), tuple(map(tuple, sizes)))
 
 
+def least_bins(plan: Plan, fill: int) -> int:
+    """As few bins as could hold each step's tokens, were sequences divisible: what best fit is judged by.
+
+    What is longer than a bin's fill stands alone in any case. Where nothing is packed: the bins there are.
+    """
+    if plan.way == "single":
+        return sum(len(step.bins) for step in plan.steps)
+    count = 0
+    for some in plan.sizes:
+        longer = [size.tokens for size in some if size.tokens > fill]
+        rest = sum(size.tokens for size in some) - sum(longer)
+        count += len(longer) + -(-rest // fill)
+    return count
+
+
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """What training will be like on this machine.
@@ -68,6 +83,7 @@ class Outlook:
         device: cpu or cuda.
         parity: of packing with single sequences, or None where the weights alone do not fit.
         steps, bins, packed_tokens, flat_tokens: of the whole plan.
+        least_bins: as few as the steps' tokens can take, see `least_bins`.
         estimate, size: the predicted peak and the bin that it belongs to, or None.
         there: bytes that may be held.
         settings: what would fit, where this does not.
@@ -79,6 +95,7 @@ class Outlook:
     parity: Parity | None
     steps: int
     bins: int
+    least_bins: int
     packed_tokens: int
     flat_tokens: int
     estimate: Estimate | None
@@ -123,6 +140,7 @@ def look_ahead(recipe: Recipe, place: Place, rows: TrainingRows, note: Callable[
         plan.parity,
         len(plan.steps),
         sum(len(step.bins) for step in plan.steps),
+        least_bins(plan, fill_tokens(device) or recipe.pack.tokens),
         packed,
         flat,
         found.estimate,
@@ -149,7 +167,7 @@ def _too_large(recipe: Recipe, place: Place, device: torch.device, there: float)
             more = ("train.method=lora",) if recipe.train.method == "full" else ()
             settings.append(Setting((f"model.bits={bits}", *more), held))
     finding = _memory_finding(held_bytes(recipe, place.folder), there, "the weights alone take")
-    return Outlook(device.type, None, 0, 0, 0, 0, None, None, there, tuple(settings), None, (finding,))
+    return Outlook(device.type, None, 0, 0, 0, 0, 0, None, None, there, tuple(settings), None, (finding,))
 
 
 def _memory_finding(needed: float, there: float, what: str = "training takes about") -> Finding:
