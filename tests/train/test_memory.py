@@ -21,7 +21,7 @@ from komt.train.memory import (
     shape_of,
     weight_bytes,
 )
-from komt.train.trial import count_saved
+from komt.train.trial import _kept_by_functions, count_saved
 
 SHAPE = Shape(4, 10, 100, 1000, 500, 0, 20, 2)
 SAVED = Saved(token=80.0, pair=4.0, row=200.0, fixed=50.0)
@@ -119,3 +119,22 @@ def test_weights_are_counted_from_the_headers_of_their_files(tmp_path):
     assert weight_bytes(tmp_path, 16) == 2 * 872
     assert weight_bytes(tmp_path, 8) == 2 * 808 + 64
     assert weight_bytes(tmp_path, 4) == pytest.approx(2 * 808 + 64 * 4.127 / 8, rel=1e-4)
+
+
+class _Keeps(torch.autograd.Function):
+    """Keeps a tensor as an attribute, beside what autograd is told of."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.kept, ctx.several = x.new_zeros(5), [x.new_zeros(3), None]
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+
+def test_what_a_function_keeps_beside_autograd_is_found_behind_the_losses():
+    x = torch.ones(2, requires_grad=True)
+    losses = _Keeps.apply(x * 2).exp() + x
+    assert sorted(len(tensor) for tensor in _kept_by_functions(losses)) == [3, 5]
