@@ -1,5 +1,6 @@
 """Writes docs/cli.md from --help, the table of keys in docs/recipes.md from the types of a recipe,
-docs/catalogue.md from the catalogue of sources, and docs/tasks.md from the tasks over real rows (KOMT_DATA).
+docs/catalogue.md from the catalogue of sources, docs/families.md from tiny models of each family, and
+docs/tasks.md from the tasks over real rows (KOMT_DATA).
 
 With --check it compares instead (exit status 1 when something is out of date). The last column of the table,
 what a key means, is written by hand in the table itself; the others are generated.
@@ -19,6 +20,7 @@ from typing import Any
 os.environ["COLUMNS"] = "100"
 
 import generate_catalogue
+import generate_families
 import generate_tasks
 
 from komt.cli import VERBS, build_parser, overview
@@ -108,6 +110,7 @@ def pages(checking: bool) -> dict[Path, str]:
     made = {
         HERE / "cli.md": reference(),
         HERE / "catalogue.md": generate_catalogue.page(),
+        HERE / "families.md": generate_families.page(),
         guide: recipe_guide(guide.read_text(encoding="utf-8")),
     }
     shown = generate_tasks.sources_shown(tasks.read_text(encoding="utf-8")) if tasks.is_file() else []

@@ -266,3 +266,25 @@ def test_weights_that_are_missing_are_told_and_not_made_up(llama: Place) -> None
         ModelError, match=r"no weights for model\.layers\.1\.mlp\.down_proj\.weight and 1 more"
     ):
         load_model(llama, 32)
+
+
+def test_a_family_without_sdpa_is_loaded_in_its_own_form(tmp_path: Path) -> None:
+    import transformers
+
+    from komt.pack.probe import probe
+
+    folder = tiny_model_folder(tmp_path / "base", "llama")
+    shape = transformers.AutoConfig.from_pretrained(folder).to_diff_dict()
+    names = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+    config = transformers.Gemma2Config(
+        **{name: shape[name] for name in names},
+        num_key_value_heads=2,
+        head_dim=8,
+        sliding_window=8,
+        query_pre_attn_scalar=8,
+    )
+    torch.manual_seed(0)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    model = load_model(resolve(str(folder)), 32)
+    assert model.config._attn_implementation == "eager"
+    assert probe(model).way == "shared"

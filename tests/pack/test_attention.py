@@ -57,3 +57,17 @@ def test_pairs_of_blocks_are_those_of_the_mask(share):
     blocks = blocks_of(trie_visibility(torch.from_numpy(trie.ends)))
     assert block_pairs(trie.ends) == sum((end - start) * (last - first) for start, end, first, last in blocks)
     assert block_pairs(trie.ends) < len(trie) ** 2
+
+
+def test_values_may_be_of_another_width_than_keys():
+    torch.manual_seed(0)
+    query, key = (torch.randn(1, heads, 6, 16, requires_grad=True) for heads in (4, 2))
+    value = torch.randn(1, 2, 6, 8, requires_grad=True)
+    mask = torch.ones(6, 6, dtype=torch.bool).tril()[None, None]
+    ours, _ = folded_attention(None, query, key, value, additive(mask))
+    theirs = scaled_dot_product_attention(query, key, value, mask, enable_gqa=True).transpose(1, 2)
+    torch.testing.assert_close(ours, theirs)
+    upstream = torch.randn_like(ours)
+    expected = torch.autograd.grad(theirs, (query, key, value), upstream)
+    found = torch.autograd.grad(ours, (query, key, value), upstream)
+    torch.testing.assert_close(found, expected)

@@ -88,7 +88,7 @@ def load_model(
             model, found = AutoModelForCausalLM.from_pretrained(
                 place.folder,
                 output_loading_info=True,
-                attn_implementation="sdpa",
+                attn_implementation=_attention(place),
                 use_safetensors=True,
                 trust_remote_code=place.remote_code,
                 local_files_only=True,
@@ -165,6 +165,18 @@ def _with_adapter(model: Any, place: Place, trainable: bool) -> Any:
     except Exception as error:
         raise _unreadable("adapter", place.adapter, error) from error
     return tuned.eval()
+
+
+def _attention(place: Place) -> str:
+    """SDPA, or the family's own form where it has none (soft caps and sinks: Gemma 2, gpt-oss)."""
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    config = AutoConfig.from_pretrained(
+        place.folder, trust_remote_code=place.remote_code, local_files_only=True
+    )
+    family = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)  # none: the model's own Python code
+    return "sdpa" if getattr(family, "_supports_sdpa", True) else "eager"
 
 
 def _device() -> str:

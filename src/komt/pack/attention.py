@@ -33,8 +33,8 @@ class _BlockAttention(torch.autograd.Function):
     def forward(
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float, blocks: list[Block]
     ) -> Tensor:
-        _, heads, queries, width = query.shape
-        groups = key.shape[1]
+        _, heads, queries, _ = query.shape
+        groups, width = key.shape[1], value.shape[3]
         # Scores in fp32, as SDPA keeps them: in bf16 they would part from it by more than padding does.
         wide = torch.promote_types(query.dtype, torch.float32)
         keys = key[0].to(wide).transpose(1, 2)
@@ -97,14 +97,14 @@ def folded_attention(
         module: the layer's attention.
         query: (1, heads, Q, width).
         key: (1, groups, K, width).
-        value: as key.
+        value: (1, groups, K, width of its own).
         attention_mask: (1, 1, Q, K), 0 where query sees key and minus infinity elsewhere.
         scaling: of the scores, default 1 / sqrt(width).
         dropout: share of the weights dropped; only 0 is known here.
         kwargs: what other kernels take.
 
     Returns:
-        (1, Q, heads, width), and None for the weights.
+        (1, Q, heads, width of value), and None for the weights.
     """
     scaling = query.shape[3] ** -0.5 if scaling is None else scaling
     blocks = _blocks_of.get(attention_mask) or blocks_of(attention_mask[0, 0] == 0)
@@ -164,6 +164,11 @@ def folded(model: Any, tokens: int) -> Iterator[bool]:
         config._attn_implementation = before
 
 
+def adds(model: Any) -> bool:
+    """Whether a model attends by its eager form, which adds its mask to the scores (a boolean one too)."""
+    return getattr(model.config.get_text_config(), "_attn_implementation", None) == "eager"
+
+
 def additive(mask: Any) -> Any:
     """A boolean mask, or each in a dict of them, as fp32: 0 where seen, minus infinity elsewhere."""
     if isinstance(mask, dict):
@@ -172,7 +177,7 @@ def additive(mask: Any) -> Any:
             kind: made[id(one)] if id(one) in made else made.setdefault(id(one), additive(one))
             for kind, one in mask.items()
         }
-    added = torch.zeros(mask.shape).masked_fill_(~mask, float("-inf"))
+    added = torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, float("-inf"))
     _blocks_of[added] = blocks_of(mask[0, 0])  # found once, not by every layer
     return added
 

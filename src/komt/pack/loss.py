@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from komt.pack.attention import additive, folded
+from komt.pack.attention import additive, adds, folded
 from komt.pack.batch import Batch
 from komt.pack.masks import attention_masks, boundaries, trie_visibility, unconfined_layers
 
@@ -81,7 +81,7 @@ def forward_rows(model: Any, batch: Batch) -> Tensor:
         output = model(
             input_ids=batch.ids,
             position_ids=batch.positions,
-            attention_mask=additive(masks) if is_folded else masks,
+            attention_mask=additive(masks) if masks is not None and (is_folded or adds(inner)) else masks,
             use_cache=False,
             logits_to_keep=batch.rows,
             **(told or {}),
