@@ -10,6 +10,7 @@ from torch import Tensor
 
 from komt.pack.attention import additive, adds, folded
 from komt.pack.batch import Batch
+from komt.pack.flex import block_masks, uses_flex, whole_blocks
 from komt.pack.masks import attention_masks, boundaries, trie_visibility, unconfined_layers
 
 # Logits turned to fp32 at a time, at least a row: so few that a CPU's cache holds them from one operation to
@@ -71,6 +72,9 @@ def forward_rows(model: Any, batch: Batch) -> Tensor:
     told = None
     if not alone and unconfined_layers(inner.config):
         told = boundaries(batch.ends, batch.positions[0])
+    if not alone and not told and uses_flex(inner):
+        batch = whole_blocks(batch)
+        return _logits(model, batch, block_masks(inner.config, batch.ends, batch.positions[0]))
     with (
         folded(inner, len(batch.ends)) if not (alone or told) else contextlib.nullcontext(False) as is_folded
     ):
@@ -78,14 +82,20 @@ def forward_rows(model: Any, batch: Batch) -> Tensor:
         if not alone and not told:
             positions = batch.positions[0]
             masks = attention_masks(inner.config, trie_visibility(batch.ends), positions, positions)
-        output = model(
-            input_ids=batch.ids,
-            position_ids=batch.positions,
-            attention_mask=additive(masks) if masks is not None and (is_folded or adds(inner)) else masks,
-            use_cache=False,
-            logits_to_keep=batch.rows,
-            **(told or {}),
-        )
+        if masks is not None and (is_folded or adds(inner)):
+            masks = additive(masks)
+        return _logits(model, batch, masks, **(told or {}))
+
+
+def _logits(model: Any, batch: Batch, masks: Any, **told: Any) -> Tensor:
+    output = model(
+        input_ids=batch.ids,
+        position_ids=batch.positions,
+        attention_mask=masks,
+        use_cache=False,
+        logits_to_keep=batch.rows,
+        **told,
+    )
     return cast(Tensor, output.logits.squeeze(0))
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from komt.errors import ModelError
 
-_WINDOWED, _FULL = "sliding_attention", "full_attention"
+WINDOWED, FULL = "sliding_attention", "full_attention"
 
 
 def trie_visibility(ends: Tensor) -> Tensor:
@@ -42,25 +42,35 @@ def attention_masks(config: Any, visible: Tensor, queries: Tensor, keys: Tensor)
     Raises:
         ModelError: the model has layers that no mask can confine (recurrent or linear attention, chunks).
     """
+    window, by_kind = window_of(config)
+    full = visible[None, None]
+    if not window:
+        return full
+    if not len(queries) or int(queries.max()) < window:
+        return {FULL: full, WINDOWED: full} if by_kind else full  # no path is longer than the window
+    windowed = full & (queries[:, None] - keys[None] < window)
+    return {FULL: full, WINDOWED: windowed} if by_kind else windowed
+
+
+def window_of(config: Any) -> tuple[int, bool]:
+    """Positions in a model's sliding window, 0 where none slides; whether masks are given by layer type.
+
+    Raises:
+        ModelError: the model has layers that no mask can confine (recurrent or linear attention, chunks).
+    """
     config = config.get_text_config()
     window = getattr(config, "sliding_window", None)
     kinds = set(getattr(config, "layer_types", None) or ())
     if unknown := unconfined_layers(config):
         raise ModelError(f"layers of type {', '.join(unknown)} cannot be confined by an attention mask")
-    full = visible[None, None]
-    slides = _WINDOWED in kinds if kinds else getattr(config, "use_sliding_window", True)
-    if not window or not slides:
-        return full
-    if not len(queries) or int(queries.max()) < int(window or 0):
-        return {_FULL: full, _WINDOWED: full} if kinds else full  # no path is longer than the window
-    windowed = full & (queries[:, None] - keys[None] < window)
-    return {_FULL: full, _WINDOWED: windowed} if kinds else windowed
+    slides = WINDOWED in kinds if kinds else getattr(config, "use_sliding_window", True)
+    return (int(window) if window and slides else 0), bool(kinds)
 
 
 def unconfined_layers(config: Any) -> list[str]:
     """Types of layers that no mask confines: recurrent or linear attention, convolutions, chunks."""
     kinds = getattr(config.get_text_config(), "layer_types", None) or ()
-    return sorted(set(kinds) - {_WINDOWED, _FULL})
+    return sorted(set(kinds) - {WINDOWED, FULL})
 
 
 def boundaries(ends: Tensor, positions: Tensor) -> dict[str, Tensor | int] | None:

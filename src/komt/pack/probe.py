@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from komt.pack.batch import pack_sequences
 from komt.pack.encode import TokenSequence
+from komt.pack.flex import BLOCK_TOKENS, leave_flex, suits, use_flex, uses_flex
 from komt.pack.loss import target_losses
 
 Way = Literal["shared", "packed", "single"]
@@ -49,8 +50,38 @@ def probe(model: Any) -> Parity:
     In fp32 they must agree to 1e-5; in lower precision to three times what padding, or another attention
     kernel, changes without packing (both are mere rounding).
 
+    On CUDA the model attends by FlexAttention from then on, where that is exact and can be trained; else by SDPA.
+
     A model that cannot compute even one sequence raises whatever it raises.
     """
+    if not suits(model):
+        return _probe(model)
+    use_flex(model)
+    found = _probe(model)
+    trains = _backward_failure(model) if found.way == "shared" else found.reason
+    if not trains:
+        return found
+    leave_flex(model)
+    other = _probe(model)
+    return replace(other, reason="; ".join(filter(None, [f"not by FlexAttention: {trains}", other.reason])))
+
+
+def _backward_failure(model: Any) -> str:
+    """Why a backward pass through packed sequences fails on this GPU, or ""."""
+    try:
+        with torch.enable_grad():
+            batch = pack_sequences(_ragged_sequences(model)).to(device_of(model))
+            losses = target_losses(model, batch)
+            if losses.requires_grad:
+                losses.sum().backward()
+    except Exception as failure:  # kernels fail in any way they like
+        return (str(failure) or repr(failure)).splitlines()[0]
+    finally:
+        model.zero_grad(set_to_none=True)
+    return ""
+
+
+def _probe(model: Any) -> Parity:
     sequences = _ragged_sequences(model)
     with _evaluating(model), torch.no_grad():
         alone = _losses_alone(model, sequences)
@@ -98,6 +129,8 @@ def _ragged_sequences(model: Any) -> list[TokenSequence]:
     config = model.config.get_text_config()
     window = getattr(config, "sliding_window", None) or 0
     length = window + 24 if 24 < window + 24 <= _LONGEST else 48
+    if uses_flex(model):  # over several of its blocks
+        length = max(length, 2 * BLOCK_TOKENS + 48)
     random = np.random.default_rng(0)
     trunk = random.integers(0, config.vocab_size, length)
     tails = [random.integers(0, config.vocab_size, size) for size in (9, 3, 6, 5)]

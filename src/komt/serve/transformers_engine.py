@@ -14,6 +14,7 @@ from komt.example import Message
 from komt.models.fused import fused_layers
 from komt.models.template import end_token_id
 from komt.pack.encode import prompt_ids
+from komt.pack.flex import NAME as FLEX
 from komt.pack.masks import attention_masks
 from komt.pack.probe import device_of
 from komt.serve.adapters import Adapters
@@ -253,7 +254,7 @@ def _can_confine(model: Any) -> bool:
         attention_masks(model.config, torch.ones(0, 0, dtype=torch.bool), none, none)
     except ModelError:
         return False
-    return getattr(model.config.get_text_config(), "_attn_implementation", "sdpa") == "sdpa"
+    return getattr(model.config.get_text_config(), "_attn_implementation", "sdpa") in {"sdpa", FLEX}
 
 
 def _cached_tokens(model: Any, cache_bytes: int) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor
 from komt.pack.batch import Batch
 from komt.pack.encode import TokenSequence
 from komt.pack.plan import Step
-from komt.pack.probe import Way
+from komt.pack.probe import Way, device_of
 from komt.recipe import Recipe
 from komt.train.loop import Interrupted, StepResult, Terms, make_loop
 from komt.train.memory import Saved, size_of
@@ -21,6 +21,7 @@ from komt.train.preference import Preference
 
 # Tokens and target rows of the bins that are counted: enough to tell the four terms apart, and small.
 _COUNTED = ((64, 8), (128, 8), (256, 8), (128, 64))
+_GPU_COUNTED = ((256, 8), (512, 8), (1024, 8), (512, 64))  # whole blocks of FlexAttention
 
 
 def count_saved(recipe: Recipe, model: Any, way: Way) -> Saved:
@@ -32,7 +33,7 @@ def count_saved(recipe: Recipe, model: Any, way: Way) -> Saved:
     if checkpointing:
         model.gradient_checkpointing_disable()
     counted, terms = [], []
-    for tokens, rows in _COUNTED:
+    for tokens, rows in _COUNTED if device_of(model).type == "cpu" else _GPU_COUNTED:
         sequences = _random_sequences(model, tokens, rows)
         members = (tuple(range(len(sequences))),)
         terms.append([tokens, size_of(sequences, share=False).pairs, rows, 1.0])
