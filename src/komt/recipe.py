@@ -21,7 +21,7 @@ from komt.recipe_data import (
     SourcePart,
     TaskPart,
 )
-from komt.recipe_train import GeneratePart, HeldOutPart, LoraPart, StopPart, Supervise
+from komt.recipe_train import GeneratePart, HeldOutPart, LoraPart, Optim, StopPart, Supervise
 from komt.strict import Count, Part, Words, parse_part, read_yaml, yaml_value
 
 __all__ = [
@@ -104,6 +104,7 @@ class TrainPart(Part):
     step_examples: Count | None = None
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    optim: Optim = "adamw"
     clip: Annotated[float, Field(gt=0)] = 1.0
     save_steps: Count = 50
     keep: Count = 2

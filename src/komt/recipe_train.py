@@ -9,6 +9,8 @@ from pydantic import Field, field_validator
 from komt.strict import Count, Part
 
 Supervise = Literal["answers", "last", "all_turns", "text"]
+# AdamW with averages in 32 bits or, by bitsandbytes, in 8; paged: moved between GPU and CPU memory as needed.
+Optim = Literal["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"]
 # PEFT's ways of starting LoRA that also rewrite the base's weights.
 _CHANGES_BASE = ("pissa", "loftq", "olora", "corda", "lora_ga")
 

@@ -4,9 +4,11 @@ import pytest
 import torch
 from peft.optimizers import create_loraplus_optimizer
 
-from komt.errors import ModelError
+from komt.errors import ModelError, UsageError
 from komt.testing import tiny_model
+from komt.train.identity import stage_key
 from komt.train.optimizer import make_optimizer
+from komt.train.snapshot import restore, take_snapshot
 
 
 def names_by_rate(model, optimizer):
@@ -56,3 +58,39 @@ def test_lora_plus_moves_b_faster_and_a_as_before(toy_recipe, adapted):
 def test_a_model_with_nothing_to_train_is_refused(toy_recipe):
     with pytest.raises(ModelError, match="no parameter"):
         make_optimizer(tiny_model("llama").requires_grad_(False), toy_recipe().train)
+
+
+def test_a_paged_optimiser_wants_a_gpu(toy_recipe, adapted):
+    recipe = toy_recipe(optim="paged_adamw_8bit")
+    with pytest.raises(UsageError, match="there is no GPU here") as error:
+        make_optimizer(adapted(recipe), recipe.train)
+    assert error.value.cure == "train.optim=adamw_8bit"
+
+
+def test_averages_in_8_bits_come_back_from_a_snapshot(toy_recipe):
+    """Also through whole tensors; of fewer than 4,096 numbers bitsandbytes keeps 32 bits."""
+    recipe, models = toy_recipe(optim="adamw_8bit", lr=1e-2), []
+    for taken in (0, 3):
+        torch.manual_seed(0)
+        model = torch.nn.Linear(96, 96)
+        optimizer, snapshot = make_optimizer(model, recipe.train), None
+        for step in range(6):
+            if step == taken and taken:
+                snapshot = take_snapshot(step, model, optimizer)
+                model = torch.nn.Linear(96, 96)
+                optimizer = make_optimizer(model, recipe.train)
+                restore(snapshot, model, optimizer)
+            optimizer.zero_grad()
+            (model(torch.full((2, 96), 0.1 * (step + 1))) ** 2).sum().backward()
+            optimizer.step()
+        assert optimizer.state[model.weight]["state1"].dtype == torch.uint8
+        assert optimizer.state[model.weight]["step"] == 6
+        models.append(model)
+    assert torch.equal(models[0].weight, models[1].weight)
+    assert torch.equal(models[0].bias, models[1].bias)
+
+
+def test_the_optimiser_belongs_to_what_is_trained(toy_recipe, tmp_path):
+    (tmp_path / "train.parquet").write_bytes(b"x")
+    keys = [stage_key(toy_recipe(**one), tmp_path, "r") for one in ({}, {"optim": "adamw_8bit"})]
+    assert len(set(keys)) == 2

@@ -1,7 +1,7 @@
-"""Attention on a GPU for packed rows: FlexAttention over block masks that are made of subtree ends and positions.
+"""Attention on a GPU for packed rows: FlexAttention over block masks made of subtree ends and positions.
 
 A block mask costs tokens / 128 squared, not tokens squared, and nothing is computed of blocks that no query
-sees. Rows are padded to whole blocks and the kernel is compiled for any length, so that no length compiles anew.
+sees. Rows are padded to whole blocks, and the kernel is compiled for any length, once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BLOCK_TOKENS = 128
 
 
 def suits(model: Any) -> bool:
-    """Whether a model may attend by FlexAttention: on CUDA, where SDPA without attention dropout was meant."""
+    """Whether a model may attend by FlexAttention: on CUDA, in place of SDPA without attention dropout."""
     config = model.config.get_text_config()
     return (
         next(model.parameters()).device.type == "cuda"
@@ -125,7 +125,7 @@ def _block_mask(ends: Tensor, positions: Tensor, window: int) -> Any:
 
 
 def _ordered(blocks: Tensor) -> tuple[Tensor, Tensor]:
-    """For each row of blocks how many are set, and their columns, those set first: (1, 1, N), (1, 1, N, N)."""
+    """How many blocks of each row are set, (1, 1, N), and their columns, those set first, (1, 1, N, N)."""
     columns = torch.argsort(blocks.to(torch.int8), dim=1, descending=True, stable=True)
     return blocks.sum(1, dtype=torch.int32)[None, None], columns.to(torch.int32)[None, None].contiguous()
 

@@ -50,7 +50,7 @@ def probe(model: Any) -> Parity:
     In fp32 they must agree to 1e-5; in lower precision to three times what padding, or another attention
     kernel, changes without packing (both are mere rounding).
 
-    On CUDA the model attends by FlexAttention from then on, where that is exact and can be trained; else by SDPA.
+    On CUDA the model attends by FlexAttention from then on, where that is exact and trains; else by SDPA.
 
     A model that cannot compute even one sequence raises whatever it raises.
     """

@@ -32,6 +32,8 @@ def _weightless(recipe: Recipe) -> set[str]:
     keys = {"keep", "generate", "trackers"}
     if train.objective == "sft":
         keys |= {"objective", "preference"}
+    if train.optim == "adamw":
+        keys.add("optim")  # as it was before there was a choice
     if not train.keep_best:
         keys.add("save_steps")
     return keys if train.stop or train.keep_best else keys | {"held_out"}

@@ -41,6 +41,8 @@ _LAYER_WORK = 3.0
 _LOGIT_CHUNK, _GPU_LOGIT_CHUNK = 1 << 22, 1 << 26  # pack/loss.py: 2**20 and 2**24 elements in fp32
 # NF4 with doubly quantised scales: 4 bits, 8/64 for a block's scale, 32/(64·256) for the scales' scale.
 _NF4_BYTES, _INT8_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8, 1.0
+# Two averages in 8 bits, each with an fp32 scale for 256 numbers.
+_AVERAGES_8BIT = 2 * (1 + 4 / 256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class Shape:
         largest_layer: numbers in the largest quantised weight, 0 where none is.
         linear_widths: widths in and out of all linear layers, added up: LoRA trains r times as many numbers.
         width: bytes of an activation, 2 or 4; on_cpu: where it is computed.
+        averages: bytes of the optimiser's two averages of a trained number.
     """
 
     layers: int
@@ -108,6 +111,7 @@ class Shape:
     linear_widths: int
     width: int
     on_cpu: bool = True
+    averages: float = 8.0
 
 
 def shape_of(model: Any, recipe: Recipe) -> Shape:
@@ -133,6 +137,7 @@ def shape_of(model: Any, recipe: Recipe) -> Shape:
         sum(module.in_features + module.out_features for module in linear),
         4 if recipe.model.bits == 32 else 2,
         device_of(model).type == "cpu",
+        _AVERAGES_8BIT if recipe.train.optim.endswith("8bit") else 8.0,
     )
 
 
@@ -174,7 +179,7 @@ def estimate(
     chunk = _LOGIT_CHUNK if shape.on_cpu else _GPU_LOGIT_CHUNK
     head = logits * shape.width + 2 * min(chunk, 4 * logits)
     heap = HEAP_SHARE * (kept + head) if shape.on_cpu else 0.0
-    averages, gradients = 8.0 * shape.trained, 4.0 * shape.trained
+    averages, gradients = shape.averages * shape.trained, 4.0 * shape.trained
     # The head's gradient comes first, in bf16 and in fp32, while all tensors of the bin are still there.
     copies = max(6.0 * shape.largest_trained, 4.0 * shape.largest_layer)
     before = gradients if several_bins else 0.0

@@ -1,4 +1,4 @@
-"""The optimiser: AdamW, for LoRA+ with a higher learning rate for the matrices B."""
+"""The optimiser: AdamW, in 32 or 8 bits, for LoRA+ with a higher learning rate for the matrices B."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
-from komt.errors import ModelError
+from komt.errors import ModelError, UsageError, need
 from komt.recipe import TrainPart
+from komt.recipe_train import Optim
 
 
 def make_optimizer(model: Any, train: TrainPart) -> torch.optim.Optimizer:
@@ -19,6 +20,8 @@ def make_optimizer(model: Any, train: TrainPart) -> torch.optim.Optimizer:
 
     Raises:
         ModelError: the model has no parameter to train.
+        MissingExtra: an optimiser of bitsandbytes without that package.
+        UsageError: a paged optimiser without a GPU.
     """
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not named:
@@ -30,7 +33,23 @@ def make_optimizer(model: Any, train: TrainPart) -> torch.optim.Optimizer:
             {"params": [p for name, p in named if not _learns_faster(name)]},
             {"params": [p for name, p in named if _learns_faster(name)], "lr": train.lr * ratio},
         ]
-    return torch.optim.AdamW(groups, lr=train.lr, weight_decay=train.weight_decay)
+    return _kind(train.optim, named[0][1].device)(groups, lr=train.lr, weight_decay=train.weight_decay)
+
+
+def _kind(optim: Optim, device: torch.device) -> Any:
+    if optim == "adamw":
+        return torch.optim.AdamW
+    need("bitsandbytes", "quant")
+    import bitsandbytes
+
+    if optim.startswith("paged") and device.type == "cpu":
+        raise UsageError(
+            f"{optim} moves its averages between the memory of a GPU and the CPU's, and there is no GPU here",
+            where="train.optim",
+            cure=f"train.optim={optim.removeprefix('paged_')}",
+        )
+    names = {"adamw_8bit": "AdamW8bit", "paged_adamw": "PagedAdamW", "paged_adamw_8bit": "PagedAdamW8bit"}
+    return getattr(bitsandbytes.optim, names[optim])
 
 
 def _learns_faster(name: str) -> bool:

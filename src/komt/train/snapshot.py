@@ -41,6 +41,8 @@ def take_snapshot(step: int, model: Any, optimizer: Any, *, keep: bool = True) -
     for name, parameter in _named(model):
         weights[name] = whole(parameter, keep=keep)
         for key, value in sorted(_state_of(optimizer).get(parameter, {}).items()):
+            if isinstance(value, int):  # bitsandbytes counts its steps so
+                value = torch.tensor(value)
             if not isinstance(value, Tensor):
                 raise ModelError(
                     f"the optimiser's state '{key}' is no tensor: it cannot be kept in a checkpoint"
@@ -65,8 +67,7 @@ def restore(snapshot: Snapshot, model: Any, optimizer: Any) -> None:
             state[parameter].clear()
         for entry, value in snapshot.moments.items():
             key, _, name = entry.partition(" ")
-            # A count of steps is no part of the parameter: it stays where the optimiser makes it, on the CPU.
-            state[named[name]][key] = _placed(value, named[name]) if value.ndim else value.clone()
+            state[named[name]][key] = _placed(value, named[name]) if value.ndim else _count(value)
 
 
 def mismatch(snapshot: Snapshot, model: Any) -> str:
@@ -110,6 +111,11 @@ def _placed(value: Tensor, like: Tensor) -> Tensor:
 
     assert isinstance(like, DTensor)
     return distribute_tensor(value, like.device_mesh, like.placements)
+
+
+def _count(value: Tensor) -> Tensor | int:
+    """A count of steps is no part of the parameter: a number, or on the CPU, as the optimiser made it."""
+    return value.clone() if value.is_floating_point() else int(value)
 
 
 def _named(model: Any) -> Iterator[tuple[str, Any]]:
