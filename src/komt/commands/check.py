@@ -6,10 +6,14 @@ whether packing is exact on this machine, how much memory training takes and whe
 long it takes, from two real steps. Exit status 1 when something would spoil the training. Every training
 begins with the quick part of it.
 
+With --memory nothing is built or loaded: the peak on a GPU of so many GiB is predicted from the model's
+configuration (a folder with config.json, or the hub's), at a full bin. Exit status 1 when it does not fit.
+
 Example:
   komt check sample
   komt check korquad pack.tokens=1024 --samples 5
   komt check korquad --quick --json
+  komt check qwen3-8b-qlora-24gb --memory 24
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Recipe, overrides, --samples, --quick, --json."""
+    """Recipe, overrides, --samples, --quick, --memory, --json."""
     parser.add_argument("recipe", metavar="RECIPE", help="a shipped recipe's name, or a YAML file")
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="changed settings, as train.lr=1e-4"
@@ -31,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, default=2, metavar="N", help="rows to show (default: 2)")
     parser.add_argument(
         "--quick", action="store_true", help="without the model: no parity, no memory, no time"
+    )
+    parser.add_argument(
+        "--memory", type=float, metavar="GIB", help="predict for a GPU of so many GiB, without weights"
     )
     parser.add_argument("--json", action="store_true", help="print what was found as JSON")
 
@@ -44,6 +51,12 @@ def main(args: argparse.Namespace) -> int:
 
     if args.samples < 0:
         raise UsageError(f"--samples {args.samples}: at least 0")
+    if args.memory is not None:
+        from komt.commands._forecast import show_forecast
+
+        if args.memory <= 0:
+            raise UsageError(f"--memory {args.memory:g}: more than 0")
+        return show_forecast(recipe_with_own(args.recipe, args.overrides), args.memory, as_json=args.json)
     found = look(recipe_with_own(args.recipe, args.overrides), args.samples, quick=args.quick)
     if args.json:
         print(json.dumps(as_json(found), ensure_ascii=False))

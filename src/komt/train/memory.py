@@ -40,7 +40,7 @@ HEAP_SHARE = 0.35
 _LAYER_WORK = 3.0
 _LOGIT_CHUNK, _GPU_LOGIT_CHUNK = 1 << 22, 1 << 26  # pack/loss.py: 2**20 and 2**24 elements in fp32
 # NF4 with doubly quantised scales: 4 bits, 8/64 for a block's scale, 32/(64·256) for the scales' scale.
-_NF4_BYTES, _INT8_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8, 1.0
+NF4_BYTES, _INT8_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8, 1.0
 # Two averages in 8 bits, each with an fp32 scale for 256 numbers.
 _AVERAGES_8BIT = 2 * (1 + 4 / 256)
 
@@ -238,4 +238,4 @@ def _bytes_each(name: str, entry: dict[str, Any], bits: int) -> float:
     if bits >= 16:
         return bits / 8
     is_linear = len(entry["shape"]) == 2 and "embed" not in name and "lm_head" not in name
-    return {4: _NF4_BYTES, 8: _INT8_BYTES}[bits] if is_linear else 2.0
+    return {4: NF4_BYTES, 8: _INT8_BYTES}[bits] if is_linear else 2.0

@@ -1,0 +1,177 @@
+"""Memory of a training on a GPU of a given size, from the model's configuration alone.
+
+Neither weights nor data nor a GPU are needed: the model is built without storage (torch's meta device), its
+weights are counted by the bits they would be held in, and what autograd keeps is counted over small bins
+whose attention keeps what FlexAttention keeps: queries, keys, values, output and one sum a query. The bin
+is a full one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from komt.errors import ModelError, one_line
+from komt.models.load import attach_lora
+from komt.models.quiet import quiet
+from komt.pack.masks import attention_masks
+from komt.recipe import Recipe
+from komt.train.memory import NF4_BYTES, BinSize, Prediction, Saved, estimate, shape_of
+
+# Of a full bin's tokens so many are trained on: short answers after long passages are far fewer.
+TARGET_SHARE = 0.25
+NAME = "komt_counted"
+_COUNTED = ((256, 8), (512, 8), (512, 64))
+
+
+class _Kept(torch.autograd.Function):
+    """Keeps what FlexAttention keeps for its backward pass; computes nothing."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        output = query.new_zeros(*query.shape[:3], value.shape[3])
+        sums = torch.zeros(query.shape[:3], dtype=torch.float32, device=query.device)
+        ctx.save_for_backward(query, key, value, output, sums)
+        return output
+
+
+def _attention(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
+) -> tuple[Tensor, None]:
+    output: Tensor = _Kept.apply(query, key, value)  # type: ignore[no-untyped-call]
+    return output.transpose(1, 2).contiguous(), None
+
+
+def forecast(recipe: Recipe, folder: Path | str) -> Prediction:
+    """The predicted peak on a GPU, at a full bin of `pack.tokens`.
+
+    Args:
+        recipe: of a training with LoRA, or in full.
+        folder: with the model's config.json; or a hub id whose configuration is in the hub's cache.
+
+    Raises:
+        ModelError: the configuration cannot be read, or such layers cannot be counted without data.
+    """
+    model = meta_model(recipe, folder)
+    shape = replace(shape_of(model, recipe), width=2, on_cpu=False)
+    linear = [module for _, module in _quantised(model)]
+    if recipe.model.bits < 16:
+        largest = max(module.in_features * module.out_features for module in linear)
+        shape = replace(shape, largest_layer=largest)
+    try:
+        saved = count_saved(model)
+    except Exception as error:
+        raise ModelError(
+            f"what training keeps in memory cannot be counted without the weights: {one_line(error)}",
+            where=str(folder),
+            cure="komt check with the model itself",
+        ) from error
+    tokens = recipe.pack.tokens
+    size = BinSize(tokens, max(1, round(TARGET_SHARE * tokens)), 0)
+    held = held_bytes(model, recipe)
+    return Prediction(
+        estimate(shape, saved, size, held, checkpointing=recipe.train.gradient_checkpointing),
+        size,
+        shape,
+        saved,
+    )
+
+
+def meta_model(recipe: Recipe, folder: Path | str) -> Any:
+    """The model without storage, LoRA on it where that is trained.
+
+    Raises:
+        ModelError: the configuration cannot be read.
+    """
+    from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM
+    from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+    try:
+        with quiet():
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=recipe.model.remote_code)
+    except Exception as error:
+        raise ModelError(
+            f"the configuration cannot be read: {one_line(error)}",
+            where=str(folder),
+            cure="give model.name a folder that holds the model's config.json",
+        ) from error
+    AttentionInterface.register(NAME, _attention)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+    full = recipe.train.method == "full"
+    with quiet(), torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, attn_implementation=NAME)
+    if full:
+        return model.train()
+    # Under autocast LoRA computes in bf16, whatever its weights are held in.
+    return attach_lora(model, recipe.train.lora, recipe.seed).to(torch.bfloat16).train()
+
+
+def held_bytes(model: Any, recipe: Recipe) -> float:
+    """Bytes of the weights: trained ones in fp32, the base's layers in `model.bits`, the rest in bf16."""
+    layers = {id(module.weight) for _, module in _quantised(model)}
+    each = {4: NF4_BYTES, 8: 1.0, 16: 2.0, 32: 4.0}[recipe.model.bits]
+    return sum(
+        parameter.numel()
+        * (4.0 if parameter.requires_grad else each if id(parameter) in layers else max(2.0, each))
+        for parameter in model.parameters()
+    )
+
+
+def _quantised(model: Any) -> Iterator[tuple[str, Any]]:
+    """Linear layers of the base that bitsandbytes would hold in fewer bits: all but the LM head and LoRA."""
+    head = model.get_output_embeddings()
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear) and module is not head and "lora_" not in name:
+            yield name, module
+
+
+def count_saved(model: Any) -> Saved:
+    """Solve what autograd keeps by token, by row, and always, from three small bins."""
+    counted = [kept_bytes(model, tokens, rows) for tokens, rows in _COUNTED]
+    terms = np.array([[tokens, rows, 1.0] for tokens, rows in _COUNTED])
+    token, row, fixed = (max(0.0, float(value)) for value in np.linalg.solve(terms, np.array(counted)))
+    return Saved(token, 0.0, row, fixed)
+
+
+def kept_bytes(model: Any, tokens: int, rows: int) -> float:
+    """Bytes that autograd keeps of a forward pass and the loss on so many rows, the weights apart."""
+    device = next(model.parameters()).device
+    ids = torch.zeros(1, tokens, dtype=torch.long, device=device)
+    keep = torch.arange(rows, device=device)
+    none = torch.zeros(0, dtype=torch.long)
+    masks = attention_masks(model.config, torch.ones(0, 0, dtype=torch.bool), none, none)  # none is looked at
+    with _counting(model) as sizes:
+        logits = model(
+            input_ids=ids,
+            position_ids=torch.arange(tokens, device=device)[None],
+            attention_mask=masks,
+            use_cache=False,
+            logits_to_keep=keep,
+        ).logits
+        logits.pow(2)  # keeps the logits, as the loss does
+    return float(sum(sizes.values()))
+
+
+@contextmanager
+def _counting(model: Any) -> Iterator[dict[int, int]]:
+    """Bytes of each storage that autograd saves in the block, the model's own weights apart."""
+    own = {tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *model.buffers())}
+    sizes: dict[int, int] = {}
+    kept = []  # an address may be given out again as soon as a tensor is gone
+
+    def saved(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            sizes[storage._cdata] = storage.nbytes()
+            kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(saved, lambda tensor: tensor):
+        yield sizes
