@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ def make_optimizer(model: Any, train: TrainPart) -> torch.optim.Optimizer:
     return _kind(train.optim, named[0][1].device)(groups, lr=train.lr, weight_decay=train.weight_decay)
 
 
-def _kind(optim: Optim, device: torch.device) -> Any:
+def _kind(optim: Optim, device: torch.device) -> Callable[..., torch.optim.Optimizer]:
     if optim == "adamw":
         return torch.optim.AdamW
     need("bitsandbytes", "quant")
@@ -49,7 +50,8 @@ def _kind(optim: Optim, device: torch.device) -> Any:
             cure=f"train.optim={optim.removeprefix('paged_')}",
         )
     names = {"adamw_8bit": "AdamW8bit", "paged_adamw": "PagedAdamW", "paged_adamw_8bit": "PagedAdamW8bit"}
-    return getattr(bitsandbytes.optim, names[optim])
+    kind: Callable[..., torch.optim.Optimizer] = getattr(bitsandbytes.optim, names[optim])
+    return kind
 
 
 def _learns_faster(name: str) -> bool:
