@@ -189,9 +189,10 @@ def table(rows: list[dict[str, Any]], args: argparse.Namespace) -> list[str]:
         f"`python bench/gpu.py {' '.join(args.words)}`",
         "",
         f"{date.today()}, {device_name(args.device)}{cap}, Python {platform.python_version()}, {packages};",
-        f"bits {args.bits}, {args.passages} passages, questions of {args.question} tokens, answers of {args.answer}",
+        f"bits {args.bits}, {args.passages} passages, questions of {args.question} and answers of "
+        f"{args.answer} tokens",
         "",
-        "| model | prefix | sharing | way | tokens/s | examples/s | peak GiB | of peak | computed tokens | loss |",
+        "| model | prefix | sharing | way | tokens/s | examples/s | peak GiB | of peak | computed | loss |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:

@@ -1,4 +1,4 @@
-"""The ways of training that `gpu.py` compares, on a model of random weights: seconds, loss, memory of each."""
+"""The ways of training that `gpu.py` compares, on a model of random weights: seconds, loss, memory."""
 
 from __future__ import annotations
 

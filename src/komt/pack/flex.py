@@ -134,7 +134,8 @@ def _ordered(blocks: Tensor) -> tuple[Tensor, Tensor]:
 def _kernel(device: str) -> Callable[..., Any]:
     from torch.nn.attention.flex_attention import flex_attention
 
-    return torch.compile(flex_attention, dynamic=True) if device == "cuda" else flex_attention
+    kernel: Callable[..., Any] = flex_attention
+    return torch.compile(kernel, dynamic=True) if device == "cuda" else kernel
 
 
 def attention(

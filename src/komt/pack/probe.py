@@ -73,7 +73,7 @@ def _backward_failure(model: Any) -> str:
             batch = pack_sequences(_ragged_sequences(model)).to(device_of(model))
             losses = target_losses(model, batch)
             if losses.requires_grad:
-                losses.sum().backward()
+                torch.autograd.backward(losses.sum())
     except Exception as failure:  # kernels fail in any way they like
         return (str(failure) or repr(failure)).splitlines()[0]
     finally:

@@ -117,11 +117,12 @@ def held_bytes(model: Any, recipe: Recipe) -> float:
     """Bytes of the weights: trained ones in fp32, the base's layers in `model.bits`, the rest in bf16."""
     layers = {id(module.weight) for _, module in _quantised(model)}
     each = {4: NF4_BYTES, 8: 1.0, 16: 2.0, 32: 4.0}[recipe.model.bits]
-    return sum(
+    total: float = sum(
         parameter.numel()
         * (4.0 if parameter.requires_grad else each if id(parameter) in layers else max(2.0, each))
         for parameter in model.parameters()
     )
+    return total
 
 
 def _quantised(model: Any) -> Iterator[tuple[str, Any]]:
