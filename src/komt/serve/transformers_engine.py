@@ -144,7 +144,7 @@ class TransformersEngine(EngineByIds):
     ) -> None:
         # A family whose masks cannot be confined answers one prompt at a time; one whose keys and values are
         # large, fewer than would use the time best.
-        large = _cached_tokens(self._model) < _FOR_MANY_TOKENS
+        large = _cached_tokens(self._model, 0) < _FOR_MANY_TOKENS
         most = {"most": MAX_PROMPTS // 2} if large else {}
         for batch in plan_batches(prompts, batch_tokens if self._confined else 0, **most):
             told = (lambda slot, batch=batch: on_done(batch[slot])) if on_done else None
