@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 import httpx2
 import psutil
@@ -39,12 +45,32 @@ def test_300_random_requests_never_make_it_fail(client: Client):
     assert client.chat(max_tokens=1).status_code == 200
 
 
+@contextmanager
+def process_of(model: Path, *options: str) -> Iterator[tuple[Client, psutil.Process]]:
+    """`komt serve` in a process of its own: nothing but the server is in its memory."""
+    words = [sys.executable, "-m", "komt", "serve", str(model), "--name", "tiny", "--port", "0", *options]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr
+            found = next(re.search(r"http://\S+/v1", line) for line in process.stderr if "/v1" in line)
+            assert found
+            yield Client(found[0], "tiny"), psutil.Process(process.pid)
+        finally:
+            process.terminate()
+
+
 @pytest.mark.slow
-def test_10000_random_requests_leave_the_memory_flat(client: Client):
-    process = psutil.Process()
-    # After these every thread has worked once, and as many prompts are remembered as may be.
-    storm(client, range(1000, 3000))
-    before = process.memory_info().rss
-    storm(client, range(3000, 11_000))
-    assert process.memory_info().rss < before * 1.05
-    assert client.chat(max_tokens=1).status_code == 200
+@pytest.mark.parametrize("engine", ["llama.cpp", "transformers"])
+def test_10000_random_requests_leave_the_memory_flat(engine: str, gguf: Path, folder: Path):
+    model = gguf if engine == "llama.cpp" else folder
+    # Little is remembered, so that it is soon as much as it may be.
+    with process_of(model, "--context", "1024", "--bits", "32", "--slots", "4", "--cache", "2") as (
+        client,
+        process,
+    ):
+        # After these every thread has worked once.
+        storm(client, range(1000, 3000))
+        before = process.memory_info().rss
+        storm(client, range(3000, 11_000))
+        assert process.memory_info().rss < before * 1.05
+        assert client.chat(max_tokens=1).status_code == 200

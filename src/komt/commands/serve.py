@@ -103,9 +103,10 @@ def main(args: argparse.Namespace) -> int:
     """Run `komt serve`."""
     from komt.api.settings import ServerSettings
     from komt.errors import UsageError
-    from komt.process import spin_before_sleep
+    from komt.process import share_heaps, spin_before_sleep
 
     spin_before_sleep()
+    share_heaps()
 
     keys = args.api_key or [key for key in [os.environ.get("KOMT_API_KEY", "")] if key]
     if not 0 <= args.port < 65536 or min(args.slots, args.context, args.cache) < 0 or args.max_tokens < 1:
