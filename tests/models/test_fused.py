@@ -87,6 +87,17 @@ def test_a_disabled_or_merged_adapter_is_left_to_peft(ids):
     assert not torch.allclose(tuned, base)
 
 
+def test_a_block_within_a_block_changes_nothing(ids):
+    model = adapted()
+    with fused_layers(model) as count:
+        fused = [module for module in model.modules() if "forward" in vars(module)]
+        with fused_layers(model, norms=False) as inner:
+            assert inner == 0
+        assert [module for module in model.modules() if "forward" in vars(module)] == fused
+        assert len(fused) == count > 0
+    assert not any("forward" in vars(module) for module in model.modules())
+
+
 def test_weights_that_are_trained_stay_with_their_layers(ids):
     model = tiny_model("llama").train()
     with fused_layers(model) as count:

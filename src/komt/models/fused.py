@@ -23,9 +23,12 @@ def fused_layers(model: Any, *, norms: bool = True) -> Iterator[int]:
 
     Outputs and gradients are those of the layers themselves, up to rounding. Whatever else a layer may be
     (merged or disabled, with several adapters or DoRA, on a quantised base, sharded) stays its own business.
+    So does one that has a forward pass of its own already, as in a block within such a block.
     """
     changed = []
     for module in model.modules():
+        if "forward" in vars(module):
+            continue
         if forward := _lora_forward(module) or (_norm_forward(module) if norms else None):
             module.forward = forward
             changed.append(module)
