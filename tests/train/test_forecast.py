@@ -8,6 +8,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from komt.cli import main
+from komt.errors import ModelError
 from komt.recipe import load_recipe
 from komt.testing import tiny_model
 from komt.train.forecast import count_saved, held_bytes, meta_model
@@ -124,3 +125,23 @@ def test_an_8b_shape_in_nf4_trains_under_24_gib_as_predicted(folder, monkeypatch
     predicted, measured = train_under_cap(folder(QWEN3_8B), 24.0, tokens=4096)
     assert measured < 24 * 2**30
     assert abs(predicted / measured - 1) <= 0.15
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"model_type": "vit", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4},
+        {"model_type": "llama", "hidden_size": -64},
+        {"model_type": "llama", "num_hidden_layers": 0},
+    ],
+)
+def test_a_configuration_of_no_language_model_is_told(tmp_path, values):
+    (tmp_path / "config.json").write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(ModelError, match="no language model that can be trained"):
+        meta_model(load_recipe("sample", [f"model.name={tmp_path}"]), tmp_path)
+
+
+@pytest.mark.parametrize("memory", ["0", "-1", "nan", "inf"])
+def test_memory_is_a_number_of_gib(memory, capsys):
+    assert main(["check", "sample", "--memory", memory]) == 2
+    assert "more than 0" in capsys.readouterr().err

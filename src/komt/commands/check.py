@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ def main(args: argparse.Namespace) -> int:
     if args.memory is not None:
         from komt.commands._forecast import show_forecast
 
-        if args.memory <= 0:
-            raise UsageError(f"--memory {args.memory:g}: more than 0")
+        if not 0 < args.memory < math.inf:
+            raise UsageError(f"--memory {args.memory:g}: a number of GiB, more than 0")
         return show_forecast(recipe_with_own(args.recipe, args.overrides), args.memory, as_json=args.json)
     found = look(recipe_with_own(args.recipe, args.overrides), args.samples, quick=args.quick)
     if args.json:

@@ -17,14 +17,38 @@ Verdict = Literal["a", "b", "tie"]
 _NOUN = r"(?:답변|대답|응답|대화|모델|비서|어시스턴트|assistant|answer|response|model|option)"
 _LETTER = r"(?<![A-Za-z가-힣])(?P<{0}>[AaBb])(?![A-Za-z0-9])"
 _BETTER = (
-    r"(?:낫|나은|나았|좋|우수|훌륭|뛰어|적절|정확|자연스|유용|충실|탁월|바람직|승리|이겼|이깁|앞[서선]|선택"
+    r"(?<![부불])(?:낫|나은|나았|좋|우수|훌륭|뛰어|적절|정확|자연스|유용|충실|탁월|바람직|승리|이겼|이깁|앞[서선]|선택"
     r"|유익|명확|알맞|친절|완전|풍부)"
 )
-_WORSE = r"(?:더\s*)?(?:못하|못합|뒤처|뒤떨어|떨어[지집진]|부족|나쁘|나쁩|나쁜|졌습|열등|미흡|부정확)"
+_WORSE = r"(?:더\s*)?(?:못하|못합|뒤처|뒤떨어|떨어[지집진]|부족|나쁘|나쁩|나쁜|졌습|열등|미흡|부정확|부자연|부적절|불명확|불완전|불친절|불충분)"
 _TIE = (
-    r"무승부|동점|동률|비겼|비김|비깁|tie(?:d)?\b|\bdraw\b|우열을\s*(?:가리|매기|논하)|막상막하|대등|"
+    r"무승부|동점|동률|비겼|비김|비깁|\btie(?:d)?\b|(?:^\W*|\ba\s+)draw\b|우열을\s*(?:가리|매기|논하)|막상막하|대등|"
     r"(?:수준|품질|점수|질)(?:이|은|가)?\s*(?:서로\s*)?(?:같|동일|비슷|동등)|(?:똑같이|서로|거의)\s*(?:좋|비슷|같|동등|우수)|비슷한\s*수준|동등"
 )
+# Alike in one respect, or a word before another noun: "길이가 거의 같습니다", "서로 같은 실수", "수준이 같은 학생".
+_ALIKE_IN_PART = re.compile(
+    r"(?:길이|분량|내용|표현|형식|문체|구조|말투|어조|주제|결론|오류|실수|주장|예시|뜻|의미|글자)[^,.]{0,6}?"
+    r"(?:같|비슷|동일|동등)|(?:같은|비슷한|동등한|동일한)\s+(?!수준(?!의)|점수(?!의)|품질(?!의))"
+)
+_NO_TIE = re.compile(
+    r"(?:동점|무승부|tie)\S*\s*(?:이|은|가)?\s*아[니닙]|(?:무승부|동점)(?:라고|이라고|으로|로)\S*\s*(?:볼|할|하기|보기)"
+    r"|\b(?:not|no)\s+(?:a\s+)?(?:tie|draw)\b|\btie\s+goes\b|\btie-?break",
+    re.IGNORECASE,
+)
+# One respect is no verdict: "정확성은 A가 더 좋습니다", "A는 정확성이 더 좋습니다", "길이만 보면 A가 낫습니다".
+_RESPECT = r"(?:[가-힣]+성|자연스러움|간결함|친절함|친절도|완성도|문법|표현|길이|분량|형식|문체|구성|논리|어휘|맞춤법|말투|어조)"
+_IN_ONE_RESPECT = re.compile(
+    rf"{_RESPECT}\s*(?:은|는|만|에서는?|에선|에\s*있어서?는?|(?:측)?면에서는?|부분에서는?|(?:측)?면(?:은|만))\s*{_NOUN}?\s*[AB](?![A-Za-z])"
+    rf"|{_RESPECT}(?:이|가|은|는|에서|\s*(?:측)?면에서)\s*(?:(?:더|훨씬|조금|좀|약간)\s*)*{_BETTER}"
+    r"|만\s*(?:보면|본다면|놓고|따지|고려하)|\b(?:wins|won)\s+on\b",
+    re.IGNORECASE,
+)
+# What a reply reports, doubts, asks or wishes is not what it finds.
+_NOT_FOUND = re.compile(
+    r"[다라]['\"]?\s*(?:이?라)?(?:고|는)(?![가-힣]*\s*(?:판단|생각|[봅본보볼]|평가|결론|판정|할\s*수\s*있|하겠|느[끼낍껴]|여[기깁겨]|말할\s*수\s*있|말씀|것|점|확신|믿))"
+    r"|니까\s*$|까요?\s*$|나요\s*$|[은는을]지(?=\s|$)|는가\s*$|[았었했렸]을|필요|[어아해]야\s*(?:합|했|한|할|함)|[아어여해]질\s*수|다고는\s*못"
+)
+_SUPPOSED = re.compile(r"만약|만일|(?<!야\s한)(?<!고른)(?<!택한)다면|(?<!고르)(?<!하)라면")
 # A whole sentence; "길이는 둘 다 비슷합니다" speaks of one side of them.
 _BOTH_ALIKE = re.compile(
     r"\W*(?:(?:따라서|결론적으로|종합하면|전반적으로|전체적으로|결국|제\s*생각에는?)[,\s]*)*"
@@ -84,10 +108,12 @@ _SCORED = re.compile(
     re.IGNORECASE,
 )
 _DENIED = re.compile(
-    r"않|지\s*못(?!하)|아니|아닙|어렵|없|\bnot\b|n't|n’t|라면|다면|었을|지만\s*$|\bif\b", re.IGNORECASE
+    r"않|지\s*못(?!하)|아니|아닙|어렵|없|\bneither\b|\bnor\b|\bnot\b|n't|n’t|라면|다면|었을|지만\s*$|\bif\b",
+    re.IGNORECASE,
 )
 _CONCLUDES = re.compile(
-    r"따라서|그러므로|결론|종합|최종|전반|전체적|결국|therefore|overall|in conclusion|thus|so,", re.IGNORECASE
+    r"따라서|그러므로|결론|종합|최종|전반|전체적|결국|다시\s*(?:보|생각|검토|읽)|therefore|overall|in conclusion|thus|so,",
+    re.IGNORECASE,
 )
 _DECLINES = re.compile(
     r"(?:비교|판단|판정|평가|선택)(?:해|를|을)?\s*(?:할|해\s*드릴|드릴|하기)\s*(?:수(?:가|는)?\s*없|어렵|불가)|cannot\s+(?:compare|judge|choose|decide|determine)|can't\s+(?:compare|judge|choose|decide)",
@@ -238,11 +264,18 @@ def _of_sentence(sentence: str) -> Iterator[Verdict]:
     if _BOTH_ALIKE.fullmatch(sentence):
         yield "tie"
         return
-    if re.search(_TIE, sentence, re.IGNORECASE):
-        if not re.search(
-            r"(?:동점|무승부|tie)\S*\s*(?:이|은|가)?\s*아[니닙]|\bnot a tie", sentence, re.IGNORECASE
-        ):
+    if tie := re.search(_TIE, sentence, re.IGNORECASE):
+        better = set(_better_of(sentence[tie.end() :]))
+        if not better and not _NO_TIE.search(sentence) and not _ALIKE_IN_PART.search(sentence):
             yield "tie"
+        yield from better
+        return
+    yield from _better_of(sentence)
+
+
+def _better_of(sentence: str) -> Iterator[Verdict]:
+    """Which answer a sentence finds better as a whole."""
+    if _IN_ONE_RESPECT.search(sentence) and not _CONCLUDES.search(sentence):
         return
     for match in _ENGLISH.finditer(sentence):
         if not _DENIED.search(sentence):
@@ -268,10 +301,14 @@ def _of_clause(clause: str, whole: bool) -> Iterator[Verdict]:
             subjects.append(match["first"].lower())
         last = match.end()
     rest = clause[last:]
-    if len(set(subjects)) != 1 or _DENIED.search(rest):
+    if len(set(subjects)) != 1 or _DENIED.search(rest) or _NOT_FOUND.search(rest) or _SUPPOSED.search(clause):
         return
     subject = subjects[0]
     if subject in compared:
+        return
+    if less := re.search(r"덜\s*(?P<bad>부|불|나쁘|어색|틀)?", rest):
+        if compared and not less["bad"]:
+            yield _other(_side(subject))
         return
     overall = bool(compared) or re.search(
         r"더|낫|나은|나았|우수|뛰어|승|이겼|이깁|선택|못하|못합|떨어|뒤", rest

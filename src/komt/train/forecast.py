@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from komt.errors import ModelError, one_line
+from komt.errors import KomtError, ModelError, one_line
 from komt.models.load import attach_lora
 from komt.models.quiet import quiet
 from komt.pack.masks import attention_masks
@@ -104,13 +104,21 @@ def meta_model(recipe: Recipe, folder: Path | str) -> Any:
         ) from error
     AttentionInterface.register(NAME, _attention)
     AttentionMaskInterface.register(NAME, sdpa_mask)
-    full = recipe.train.method == "full"
-    with quiet(), torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, attn_implementation=NAME)
-    if full:
-        return model.train()
-    # Under autocast LoRA computes in bf16, whatever its weights are held in.
-    return attach_lora(model, recipe.train.lora, recipe.seed).to(torch.bfloat16).train()
+    try:
+        with quiet(), torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, attn_implementation=NAME)
+        if recipe.train.method == "full":
+            return model.train()
+        # Under autocast LoRA computes in bf16, whatever its weights are held in.
+        return attach_lora(model, recipe.train.lora, recipe.seed).to(torch.bfloat16).train()
+    except KomtError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"no language model that can be trained is made of this configuration: {one_line(error)}",
+            where=str(folder),
+            cure="give model.name a causal language model, and look whether its config.json is whole",
+        ) from error
 
 
 def held_bytes(model: Any, recipe: Recipe) -> float:
