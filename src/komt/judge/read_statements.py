@@ -75,6 +75,13 @@ _DENIED = re.compile(
     r"|\bnot\b|n't|\b(?:would|could|might) have\b|cannot",
     re.IGNORECASE,
 )
+# Behind a label, and taken back: "8점은 무리", "8점에 못 미침", "8점짜리 답변은 아닙니다",
+# "4.5점이라고 답했습니다".
+_REFUSED = re.compile(
+    r"['\"]?(?:(?:[을를은는이가도에의]|에는|에서|짜리)\s(?:(?!며|고\s|므로)[^.,\n]){0,12}?"
+    r"(?:못|없|아[니닙]|무리|과하|높다|높습|낮다|낮습|뻔|가능|수\s*있었|시작|넘|가까|반올림|비하|배$)"
+    r"|\s*이?라[고는]\s*(?:[답말썼쓴했]|정보|내용|주장))"
+)
 _LIST_GOES_ON = re.compile(r"\s*(?:,|이고|이며|및|과\s|와\s|;)")
 _WISHED = re.compile(r"[^.,]{0,16}싶(?:지만|었|으나)")
 _SUPPOSED = re.compile(
@@ -199,7 +206,7 @@ def _belongs(text: str, label: re.Match[str], between: re.Match[str], value: Val
     if label["weak"] and not between["sign"] and not value.unit:
         return False
     rest = text[value.end : value.end + 30]
-    return not _MINUS.match(rest)
+    return not _MINUS.match(rest) and not _REFUSED.match(rest)
 
 
 def asserted(sentences: list[str]) -> list[Value]:
