@@ -83,6 +83,10 @@ _ENDS = re.compile(
 )
 
 
+# "이 답변은", "네, 좋습니다": words of one syllable that are numbers elsewhere.
+_NO_NUMBER = re.compile(r"[이네한두세일](?:,|[ \t]+(?!점|입니다|이다)[가-힣])")
+
+
 @dataclass(frozen=True, slots=True)
 class Value:
     """A number of points in a text.
@@ -137,6 +141,8 @@ def value_at(text: str, at: int) -> Value | None:
         digits = "".join(str(_SINO[letter]) for letter in decimal[1] or decimal[2])
         number, end = number + float(f"0.{digits}"), decimal.end()
     points = _POINTS.match(text, end)
+    if not points and _NO_NUMBER.match(text, start if of is None else found.start()):
+        return None
     bare_end = end
     end = points.end() if points else end
     if half := _HALF.match(text, end):
