@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 
+import psutil
 import pytest
 
 from komt.process import guarded, spinning_threads
@@ -49,3 +52,18 @@ def test_a_persons_own_way_of_waiting_stays(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     with spinning_threads():
         assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
+def test_a_busy_worker_ends_with_the_process_that_started_it() -> None:
+    work = "from komt.process import end_with_parent; end_with_parent(); print(flush=True)\nwhile True: pass"
+    begin = (
+        "import multiprocessing, time\n"
+        f"worker = multiprocessing.get_context('spawn').Process(target=exec, args=({work!r},))\n"
+        "worker.start(); print(worker.pid, flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", begin], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout
+        worker = psutil.Process(int(parent.stdout.readline()))
+        parent.stdout.readline()  # it works
+        parent.kill()
+    assert psutil.wait_procs([worker], timeout=60)[1] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import gc
+import multiprocessing
 import os
 import signal
 import sys
@@ -105,6 +106,19 @@ def spin_before_sleep() -> None:
     Decoding a token takes hundreds of short parallel steps, each of which would wake every thread anew.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "200000")
+
+
+def end_with_parent() -> None:
+    """From now on this worker process ends as soon as the one that started it, whatever it is at."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        # A parent that was killed cannot stop its workers; they would go on, or wait for work for ever.
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def share_heaps() -> None:

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -17,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from komt.errors import DataError, KomtError, need
 from komt.files import data_root, home
-from komt.process import collect_seldom, collecting_seldom
+from komt.process import collect_seldom, collecting_seldom, end_with_parent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -132,15 +131,7 @@ def _begin_worker() -> None:
     collect_seldom()
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    # A parent that was killed cannot stop its workers; they would wait for work for ever.
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    end_with_parent()
 
 
 class Ray:

@@ -15,6 +15,7 @@ from komt.example import Message
 from komt.models.load import load_tokenizer
 from komt.models.resolve import resolve
 from komt.pack.encode import prompt_ids
+from komt.process import end_with_parent
 from komt.serve.engine import Completion, EngineByIds, Settings
 from komt.serve.likelihood import Asked, Likelihood
 
@@ -136,6 +137,7 @@ class ProcessesEngine(EngineByIds):
 def _work(pipe: Any, name: str, bits: Bits, remote_code: bool, threads: int) -> None:
     """Answer until the pipe is closed; Ctrl-C is the first process's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
     import torch
 
     from komt.serve.loading import load_engine
