@@ -12,19 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-_SHAPE: dict[str, Any] = {
-    "vocab_size": 600,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 8,
-    "max_position_embeddings": 4096,
-    "pad_token_id": 0,
-    "eos_token_id": 1,
-    "bos_token_id": 2,
-}
+from komt.testing import TINY_SHAPE
+
 _SLIDES = {
     "sliding_window": 8,
     "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
@@ -52,7 +41,7 @@ _LOSS, _GRADIENT, _NOUGHT = 1e-5, 1e-4, 1e-6
 
 @dataclass(frozen=True)
 class Family:
-    """A family: its name, models of it, its configuration class, and what that needs beyond `_SHAPE`."""
+    """A family: its name, models of it, its configuration class, and what that needs beyond `TINY_SHAPE`."""
 
     name: str
     models: str
@@ -130,7 +119,7 @@ def model_of(family: Family) -> Any:
         return None
     way = "sdpa" if MODEL_FOR_CAUSAL_LM_MAPPING[kind]._supports_sdpa else "eager"
     torch.manual_seed(0)
-    config = kind(**{**_SHAPE, **family.extra})
+    config = kind(**{**TINY_SHAPE, **family.extra})
     return transformers.AutoModelForCausalLM.from_config(config, attn_implementation=way).eval()
 
 

@@ -62,24 +62,28 @@ def tiny_tokenizer(kind: str = "bytes", vocabulary: int = 600) -> Any:
     )
 
 
+# Of a tiny model of any family.
+TINY_SHAPE: dict[str, Any] = {
+    "vocab_size": 600,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 4096,
+    "pad_token_id": 0,
+    "eos_token_id": 1,
+    "bos_token_id": 2,
+}
+
+
 def tiny_model(family: str, vocabulary: int = 600, seed: int = 0) -> Any:
     """A random causal language model of a family in fp32: 3 layers, width 32, window 8 where it slides."""
     import torch
     import transformers
 
-    shape: dict[str, Any] = {
-        "vocab_size": vocabulary,
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 8,
-        "max_position_embeddings": 4096,
-        "pad_token_id": 0,
-        "eos_token_id": 1,
-        "bos_token_id": 2,
-    }
+    shape = {**TINY_SHAPE, "vocab_size": vocabulary}
     names: dict[str, tuple[str, dict[str, Any]]] = {
         "llama": ("LlamaConfig", {}),
         "mistral": ("MistralConfig", {"sliding_window": 8}),
