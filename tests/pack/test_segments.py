@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import random
-from types import SimpleNamespace
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any
 
 import pytest
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from komt.pack import segments
+from komt.pack import words
 from komt.pack.segments import encode_texts, is_cuttable
+from komt.pack.words import words_of
+
+
+@dataclass(eq=False)
+class Holder:
+    """What holds a tokenizer of `tokenizers`, as those of transformers do."""
+
+    backend_tokenizer: Any
+
 
 LINES_APART = (
     r"(?i:'s|'t)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -44,13 +55,21 @@ def trained(model, trainer, **steps):
     return tokenizer
 
 
-def like_gemma(added=("\n", "\n\n", "\n\n\n")):
-    """BPE over the whole text, where runs of line breaks are tokens of their own."""
+def like_gemma(added=("\n", "\n\n", "\n\n\n"), within=("\n",)):
+    """BPE over the whole text, where runs of line breaks are tokens of their own.
+
+    What it learns goes across no character `within` but at its beginning; nor do most of Gemma's own tokens.
+    """
     tokenizer = trained(
         models.BPE(byte_fallback=True, unk_token="<unk>"),
         trainers.BpeTrainer(vocab_size=400, special_tokens=["<unk>"]),
         normalizer=normalizers.Replace(" ", "▁"),
-        pre_tokenizer=pre_tokenizers.Split("\n", "isolated"),
+        pre_tokenizer=pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(mark, "isolated" if mark == "\n" else "merged_with_next")
+                for mark in within
+            ]
+        ),
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in added])
@@ -111,33 +130,92 @@ def whole(backend, some):
     return [encoding.ids for encoding in backend.encode_batch(some, add_special_tokens=False)]
 
 
-@pytest.mark.parametrize("make", [like_gemma, like_llama_3])
-def test_pieces_together_have_the_ids_of_the_whole(make, monkeypatch):
+def of_words():
+    """As Gemma: within words, but for two tokens that go on after `>` or `음` and a space."""
+    return like_gemma(added=("\n", "\n\n", ">▁</", "다음 글을"), within=("\n", "▁"))
+
+
+def knowing_few_letters():
+    """Unknown characters become one token for all of a run, and no byte tokens."""
+    tokenizer = like_gemma()
+    tokenizer.model = models.BPE(
+        vocab={"<unk>": 0, "▁": 1, "다": 2, "\n": 3}, merges=[], unk_token="<unk>", fuse_unk=True
+    )
+    return tokenizer
+
+
+def odd_texts(seed):
+    """Texts with what words are not cut at, and with what a tokenizer may do more to than to mark it."""
+    draw = random.Random(seed)
+    some = [
+        *WORDS,
+        "> </a",
+        ">",
+        "▁",
+        "▁▁다음",
+        "다음 글을",
+        " ",
+        "  ",
+        "\n",
+        " \n",
+        "\n\n ",
+        "a b c",
+        "\u0301",
+        "",
+    ]
+    return ["".join(draw.choice(some) for _ in range(20)) for _ in range(300)]
+
+
+@pytest.mark.parametrize("make", [like_gemma, like_llama_3, of_words, knowing_few_letters])
+def test_pieces_together_have_the_ids_of_the_whole(make):
     backend = make()
-    tokenizer = SimpleNamespace(backend_tokenizer=backend)
-    cuttable = is_cuttable.__wrapped__(tokenizer)
-    assert cuttable
-    monkeypatch.setattr(segments, "is_cuttable", lambda _: True)
+    tokenizer = Holder(backend)
+    assert is_cuttable(tokenizer)
     some = texts(400, seed=2)
-    for group in (some, [], ["", "\n"], some[:1]):
+    for group in (some, odd_texts(seed=3), [], ["", "\n"], ["", ""], [" ", "다음", ""], some[:1]):
         assert [ids.tolist() for ids in encode_texts(tokenizer, group)] == whole(backend, group)
+
+
+def test_words_are_cut_where_no_token_goes_on():
+    found = words_of(Holder(of_words()))
+    assert found.crossed == {" ", "▁", ">", "음"}
+    assert found.cut.split("질문: 다음 글을  a b> </a") == ["질문:", " 다음 글을", "  a", " b> </a"]
+
+
+@pytest.mark.parametrize("make", [like_llama_3, like_llama_2])
+def test_tokenizers_that_do_more_than_to_mark_spaces_get_lines(make):
+    assert words_of(Holder(make())) is None
+
+
+def test_many_words_are_encoded_in_few_texts(monkeypatch):
+    backend, asked = of_words(), []
+    inner = words.whole
+    monkeypatch.setattr(words, "whole", lambda b, some: asked.extend(some) or inner(b, some))
+    different = ["".join(letters) for letters in permutations("훈민정은세종이창제하", 2)]
+    lines = [" ".join(different[start : start + 30]) for start in range(60)]
+    expected = whole(backend, lines)
+    assert [ids.tolist() for ids in encode_texts(Holder(backend), lines)] == expected
+    # The first word of each line stands alone; the others, each once, in texts of 64.
+    assert len(different) == 90
+    assert len(asked) == 60 + 2
 
 
 @pytest.mark.parametrize("make", [like_gpt_2, like_llama_2, across_lines, stripping, word_piece])
 def test_a_tokenizer_that_looks_across_lines_gets_whole_texts(make):
-    assert not is_cuttable.__wrapped__(SimpleNamespace(backend_tokenizer=make()))
+    assert not is_cuttable(Holder(make()))
 
 
 @pytest.mark.parametrize("options", [{"use_regex": True}, {"add_prefix_space": True}])
 def test_byte_levels_that_look_at_words_get_whole_texts(options):
-    assert not is_cuttable.__wrapped__(SimpleNamespace(backend_tokenizer=like_llama_3(**options)))
+    assert not is_cuttable(Holder(like_llama_3(**options)))
 
 
 def test_what_texts_share_is_encoded_once(monkeypatch):
-    backend, asked = like_gemma(), []
-    inner = segments._whole
-    monkeypatch.setattr(segments, "is_cuttable", lambda _: True)
-    monkeypatch.setattr(segments, "_whole", lambda b, some: asked.extend(some) or inner(b, some))
+    backend, asked = like_llama_3(), []
+    tokenizer = Holder(backend)
+    assert is_cuttable(tokenizer)
+    inner = words.whole
+    monkeypatch.setattr(words, "whole", lambda b, some: asked.extend(some) or inner(b, some))
     passage = "다음 글을 읽고\n훈민정음은 세종이 창제하였다.\n\n"
-    encode_texts(SimpleNamespace(backend_tokenizer=backend), [f"{passage}질문: {n}" for n in range(5)])
+    encode_texts(tokenizer, [f"{passage}질문: {n}" for n in range(5)])
     assert len(asked) == 2 + 5

@@ -239,9 +239,9 @@ def _settle(job: tuple[Path, Path, Fit | None]) -> None:
 
 def _reject_files(work: _Build, train: Sequence[Path], held: Sequence[Path]) -> Iterator[Path]:
     for rendered in (*work.train.values(), *work.held.values()):
-        yield from map(rejects_of, rendered.parts)
+        yield from filter(Path.is_file, map(rejects_of, rendered.parts))
     yield from sorted((work.scratch / "pieces").glob("*.rejects.parquet"))
-    yield from (beside(part, "rejects") for part in (*train, *held))
+    yield from filter(Path.is_file, (beside(part, "rejects") for part in (*train, *held)))
 
 
 def merge(parts: Sequence[Path], path: Path, schema: pa.Schema) -> None:

@@ -68,13 +68,14 @@ def write_fitting(table: pa.Table, changed: Mapping[int, Example], fit: Fit | No
             counts[task][key][name] = count
     rejects = [_over_long(*fitted.rejected[place]) for place in sorted(fitted.rejected)]
     prints = [pa.array(fingerprints(kept), pa.string()), kept["task"], kept["id"]]
-    write_part(beside(out, "rejects"), pa.Table.from_pylist(rejects, schema=REJECTS), {})
+    if rejects:
+        write_part(beside(out, "rejects"), pa.Table.from_pylist(rejects, schema=REJECTS), {})
     write_part(beside(out, "prints"), pa.Table.from_arrays(prints, schema=FINGERPRINTS), {})
     write_part(out, kept, {"kept": len(kept), "tasks": counts})
 
 
 def beside(part: Path, what: str) -> Path:
-    """The file beside a part: its rejects or its prints."""
+    """The file beside a part: its rejects, if there are any, or its prints."""
     return part.with_name(part.name.replace("part-", f"{what}-"))
 
 

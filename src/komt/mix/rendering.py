@@ -80,7 +80,7 @@ def chunks_of(
 
 
 def rejects_of(part: Path) -> Path:
-    """The file with the rejects of a part."""
+    """The file with the rejects of a part; a part without any has none."""
     return part.with_name(part.name.replace("part-", "rejects-"))
 
 
@@ -90,8 +90,8 @@ def render_chunk(chunk: Chunk) -> None:
         if not path.is_file():
             made = _render(work, chunk.rows)
             about = {"read": len(chunk.rows), "rejected": _counted(made.rejects), "cleaned": made.cleaned}
-            rejects = pa.Table.from_pylist(made.rejects, schema=REJECTS)
-            write_part(rejects_of(path), rejects, {})
+            if made.rejects:
+                write_part(rejects_of(path), pa.Table.from_pylist(made.rejects, schema=REJECTS), {})
             write_part(path, _table(made, work), about)
 
 

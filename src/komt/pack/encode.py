@@ -13,7 +13,8 @@ import numpy.typing as npt
 from komt.errors import ModelError
 from komt.example import Message
 from komt.models.template import Frame, end_text, framable, frame_of, render
-from komt.pack.segments import Ids, encode_texts
+from komt.pack.segments import encode_texts
+from komt.pack.words import Ids
 from komt.recipe import Supervise
 
 # Tried in turn; the prompt of komt's template ends in the first.

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from itertools import chain
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Ids = npt.NDArray[np.int32]
+from komt.pack.words import Encoded, Ids, each, whole, words_of
+
 # A text is cut where a line begins with a letter: there no token of a tokenizer that `is_cuttable` goes on.
 _CUT = re.compile(r"(?<=\n)(?=\S)")
 _PROBES = (
@@ -27,8 +27,8 @@ _LINES_APART = r"\s*[\r\n]+"
 def encode_texts(tokenizer: Any, texts: Sequence[str]) -> list[Ids]:
     """Ids of texts, no special token added: those of `backend.encode_batch_fast`.
 
-    Where the tokenizer's tokens do not go from one line to the next, each different piece of the texts is
-    encoded once.
+    Where the tokenizer's tokens do not go from one line to the next, each different line of the texts is
+    encoded once; where none goes from one word to the next either, each different word.
 
     Args:
         tokenizer: with a `backend_tokenizer`.
@@ -42,27 +42,28 @@ def encode_texts(tokenizer: Any, texts: Sequence[str]) -> list[Ids]:
     backend.no_truncation()
     backend.no_padding()
     if len(texts) < 2 or not is_cuttable(tokenizer):
-        return [np.asarray(ids, np.int32) for ids in _whole(backend, texts)]
-    pieces = [_CUT.split(text) for text in texts]
+        return [np.asarray(ids, np.int32) for ids in whole(backend, texts)]
+    encode_lines = partial(each, backend)
+    if words := words_of(tokenizer):
+        encode_lines = partial(_by_pieces, words.cut, partial(words.encode, backend))
+    ids, starts, lengths = _by_pieces(_CUT, encode_lines, texts)
+    return [ids[at : at + size] for at, size in zip(starts.tolist(), lengths.tolist(), strict=True)]
+
+
+def _by_pieces(
+    cut: re.Pattern[str], encode: Callable[[Sequence[str]], Encoded], texts: Sequence[str]
+) -> Encoded:
+    """Ids of texts, put together from those of their pieces, each different one encoded once."""
+    pieces = [cut.split(text) for text in texts]
     places = {piece: place for place, piece in enumerate(dict.fromkeys(chain.from_iterable(pieces)))}
     which = np.fromiter(map(places.__getitem__, chain.from_iterable(pieces)), np.int64)
-    joined, ends = _joined(_whole(backend, list(places)), which)
-    text_ends = ends[np.cumsum([len(cut) for cut in pieces]) - 1].tolist()
-    return [joined[start:end] for start, end in zip([0, *text_ends], text_ends, strict=False)]
-
-
-def _joined(encoded: list[list[int]], which: npt.NDArray[np.int64]) -> tuple[Ids, npt.NDArray[np.int64]]:
-    """The ids of the pieces that are named, one after the other, and where each of them ends."""
-    lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
-    ids = np.fromiter(chain.from_iterable(encoded), np.int32, int(lengths.sum()))
-    starts, lengths = (np.cumsum(lengths) - lengths)[which], lengths[which]
+    ids, starts, lengths = encode(list(places))
+    starts, lengths = starts[which], lengths[which]
     ends = np.cumsum(lengths)
     taken = np.repeat(starts - ends + lengths, lengths) + np.arange(int(lengths.sum()))
-    return ids[taken], ends
-
-
-def _whole(backend: Any, texts: Sequence[str]) -> list[list[int]]:
-    return [encoding.ids for encoding in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+    ends = ends[np.cumsum([len(found) for found in pieces]) - 1]
+    lengths = np.diff(ends, prepend=0)
+    return ids[taken], ends - lengths, lengths
 
 
 @lru_cache(maxsize=8)
@@ -89,7 +90,7 @@ def is_cuttable(tokenizer: Any) -> bool:
     if any(_CUT.search(token) for token in backend.get_vocab() if "\n" in token):
         return False
     return all(
-        list(chain.from_iterable(_whole(backend, _CUT.split(probe)))) == _whole(backend, [probe])[0]
+        list(chain.from_iterable(whole(backend, _CUT.split(probe)))) == whole(backend, [probe])[0]
         for probe in _PROBES
     )
 

@@ -199,7 +199,7 @@ def fill(text: str, values: dict[str, Any], where: str) -> str:
                 pass
         if not fields_of(text) <= values.keys():
             raise _no_such_field(min(fields_of(text) - values.keys()), values, where)
-        return str(_compiled(text).render({**values, "row": values}))
+        return _rendered(_compiled(text), {**ENVIRONMENT.globals, **values, "row": values})
     except KomtError as error:
         raise DataError(error.what, where=error.where or where, cure=error.cure) from error
     except _NoTextError as error:
@@ -214,6 +214,12 @@ def fill(text: str, values: dict[str, Any], where: str) -> str:
             where=_row_at(values, where),
             cure=f"mend the template {text!r}",
         ) from error
+
+
+def _rendered(template: Any, names: dict[str, Any]) -> str:
+    """What `Template.render` gives, which copies the names twice: half of the time of a short template."""
+    context = ENVIRONMENT.context_class(ENVIRONMENT, names, template.name, template.blocks)
+    return "".join(template.root_render_func(context))
 
 
 def _row_at(values: dict[str, Any], where: str) -> str:
