@@ -9,8 +9,8 @@ The peers do what fine-tuning scripts do: one Jinja prompt and one answer a row,
 tokenizer; row by row and in batches, with one process and with two. komt does that and besides its filters,
 exact and near duplicates, decontamination (of NSMC against a held-out hundredth, else against every split
 that is here), the manifest and the report; then the tokens of every example. Ways alternate, each in a
-process of its own; figures are medians. Starting Python and importing the libraries is not counted, starting
-worker processes is.
+process of its own; figures are medians. Starting Python and importing the libraries is not counted; starting
+worker processes is, with what they import, and loading the tokenizer, which komt does in each of them.
 
 `--shards` packs a built folder (default: the recipe multitask without caps, built first) into shards of
 training steps with two processes, once half of it and once the whole, and says what an example more costs in

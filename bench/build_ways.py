@@ -105,6 +105,7 @@ def run_peer(data: Path, batched: bool, processes: int) -> dict[str, Any]:
 
     datasets.disable_caching()
     datasets.disable_progress_bars()
+    began = time.perf_counter()
     tokenizer = load_tokenizer(resolve("gemma-3-270m"))
     compiled: dict[str, Any] = {}  # by each process for itself: compiled templates cannot be sent to another
 
@@ -130,7 +131,6 @@ def run_peer(data: Path, batched: bool, processes: int) -> dict[str, Any]:
         texts = [text_of(dict(zip(rows, row, strict=True))) for row in zip(*rows.values(), strict=True)]
         return {"input_ids": tokenizer(texts, add_special_tokens=False)["input_ids"]}
 
-    began = time.perf_counter()
     table = load_dataset("json", data_files=str(data), split="train", cache_dir=str(data.parent / "cache"))
     made = table.map(many if batched else one, batched=batched, num_proc=processes if processes > 1 else None)
     seconds = time.perf_counter() - began

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
@@ -160,7 +161,7 @@ def examples_table(examples: Sequence[Example]) -> pa.Table:
     columns = [
         special[field.name]
         if field.name in special
-        else pa.array([getattr(example, field.name) for example in examples], field.type)
+        else pa.array(list(map(attrgetter(field.name), examples)), field.type)
         for field in SCHEMA
     ]
     return pa.Table.from_arrays(columns, schema=SCHEMA)
