@@ -159,10 +159,15 @@ def _assemble(work: _Build, out: Path, note: Note) -> Manifest:
     every = [part for parts in held.values() for part in parts]
     if not sum(about_part(part)["kept"] for part in train):
         raise nothing_left(rows, counted(train), work.chosen)
-    merge([*train], out / "train.parquet", SCHEMA)
-    merge(every, out / "evaluate.parquet", SCHEMA)
-    merge([beside(part, "prints") for part in train], out / "fingerprints.parquet", FINGERPRINTS)
-    merge(list(_reject_files(work, train, every)), out / "rejects.parquet", REJECTS)
+    prints = [beside(part, "prints") for part in train]
+    files = [
+        (train, out / "train.parquet", SCHEMA),
+        (every, out / "evaluate.parquet", SCHEMA),
+        (prints, out / "fingerprints.parquet", FINGERPRINTS),
+        (list(_reject_files(work, train, every)), out / "rejects.parquet", REJECTS),
+    ]
+    for _ in work.engine.map(_merge, files):
+        pass
     manifest = _manifest(work, rows, train, held)
     for name, count in conflicts.items():
         manifest.tasks[name].conflicts = count
@@ -244,8 +249,9 @@ def _reject_files(work: _Build, train: Sequence[Path], held: Sequence[Path]) -> 
     yield from filter(Path.is_file, (beside(part, "rejects") for part in (*train, *held)))
 
 
-def merge(parts: Sequence[Path], path: Path, schema: pa.Schema) -> None:
+def _merge(job: tuple[Sequence[Path], Path, pa.Schema]) -> None:
     """Put part files one after the other into one Parquet file, a part in memory at a time."""
+    parts, path, schema = job
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for part in parts:
             table = pq.read_table(part).replace_schema_metadata(None)
