@@ -219,3 +219,24 @@ def test_what_texts_share_is_encoded_once(monkeypatch):
     passage = "다음 글을 읽고\n훈민정음은 세종이 창제하였다.\n\n"
     encode_texts(tokenizer, [f"{passage}질문: {n}" for n in range(5)])
     assert len(asked) == 2 + 5
+
+
+def test_words_met_before_are_not_encoded_again(monkeypatch):
+    tokenizer, asked = Holder(of_words()), []
+    encode_texts(tokenizer, ["훈민정음은 세종이 창제하였다.", "다음 글을"])
+    inner = words.whole
+    monkeypatch.setattr(words, "whole", lambda b, some: asked.extend(some) or inner(b, some))
+    again = ["세종이 질문:", "훈민정음은 세종이 창제하였다."]
+    expected = whole(tokenizer.backend_tokenizer, again)
+    assert [ids.tolist() for ids in encode_texts(tokenizer, again)] == expected
+    assert asked == ["세종이", " 질문:"]
+
+
+def test_only_so_many_words_are_kept(monkeypatch):
+    monkeypatch.setattr(words, "_REMEMBERED", 100)
+    tokenizer = Holder(of_words())
+    for seed in range(3):
+        some = texts(200, seed)
+        expected = whole(tokenizer.backend_tokenizer, some)
+        assert [ids.tolist() for ids in encode_texts(tokenizer, some)] == expected
+    assert len(words_of(tokenizer)._known) < len(set(" ".join(texts(200, 2)).split(" "))) + 100

@@ -45,7 +45,7 @@ def encode_texts(tokenizer: Any, texts: Sequence[str]) -> list[Ids]:
         return [np.asarray(ids, np.int32) for ids in whole(backend, texts)]
     encode_lines = partial(each, backend)
     if words := words_of(tokenizer):
-        encode_lines = partial(_by_pieces, words.cut, partial(words.encode, backend))
+        encode_lines = partial(_by_pieces, words.cut, words.encode)
     ids, starts, lengths = _by_pieces(_CUT, encode_lines, texts)
     return [ids[at : at + size] for at, size in zip(starts.tolist(), lengths.tolist(), strict=True)]
 
