@@ -12,6 +12,7 @@ from komt.models.adapt import attach_lora, save_adapter, save_full
 from komt.models.place import Place
 from komt.models.quiet import quiet
 from komt.models.template import ensure_template
+from komt.process import collecting_seldom
 
 __all__ = ["attach_lora", "load_model", "load_tokenizer", "save_adapter", "save_full"]
 
@@ -34,7 +35,8 @@ def load_tokenizer(place: Place) -> Any:
     if own and place.adapter is not None:
         folder = place.adapter
     try:
-        with quiet():
+        # A vocabulary is read into a million lists, and Python's search for cycles takes half of that time.
+        with quiet(), collecting_seldom():
             tokenizer = AutoTokenizer.from_pretrained(
                 folder, trust_remote_code=place.remote_code, local_files_only=True
             )
