@@ -10,7 +10,7 @@ from torch.distributed.fsdp import fully_shard
 
 import komt.train
 from komt import cli
-from komt.train import run
+from komt.train import trackers
 from komt.train.snapshot import is_divided
 
 
@@ -47,7 +47,7 @@ def main(*words):
 
 def run_with(make, words):
     """The command line over another accelerator."""
-    run.make_accelerator = make
+    trackers.make_accelerator = lambda *given: make()
     if status := cli.main(list(words)):
         raise SystemExit(status)
 
