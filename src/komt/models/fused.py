@@ -42,7 +42,8 @@ def fused_layers(model: Any, *, norms: bool = True) -> Iterator[int]:
 def _is_plain(weight: Any) -> bool:
     """Whether a frozen weight lies whole on the CPU: neither quantised, nor sharded over processes."""
     frozen = type(weight) is torch.nn.Parameter and not weight.requires_grad
-    return frozen and weight.device.type == "cpu" and bool(weight.numel())
+    sharded = hasattr(weight, "ds_id") or not weight.numel()
+    return frozen and weight.device.type == "cpu" and not sharded
 
 
 class _LoraLinear(torch.autograd.Function):

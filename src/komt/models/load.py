@@ -62,7 +62,7 @@ def _pad_token(tokenizer: Any) -> str:
 def load_model(
     place: Place, bits: Literal[4, 8, 16, 32] = 16, *, adapter: bool = True, trainable: bool = False
 ) -> Any:
-    """The model in eval mode, on the GPU of this process if there is one; under FSDP on the CPU.
+    """The model in eval mode, on the GPU of this process if there is one; under FSDP and DeepSpeed on the CPU.
 
     Args:
         place: from `resolve`.
@@ -184,7 +184,7 @@ def _attention(place: Place) -> str:
 def _device() -> str:
     import torch
 
-    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
+    if any(os.environ.get(f"ACCELERATE_USE_{way}") == "true" for way in ("FSDP", "DEEPSPEED")):
         return "cpu"  # a base that is to be divided need not fit on one GPU
     return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
 

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 
-from komt.errors import UsageError
+from komt.recipe import Recipe
+from komt.train.processes import under_deepspeed
 
 
-def make_accelerator(trackers: Sequence[str] = (), folder: Path | None = None) -> Accelerator:
-    """One process or several, as the launcher's environment says: plain, DDP or FSDP2.
+def make_accelerator(
+    trackers: Sequence[str] = (), folder: Path | None = None, recipe: Recipe | None = None
+) -> Accelerator:
+    """One process or several, as the launcher's environment says: plain, DDP, FSDP2 or DeepSpeed.
 
     Args:
         trackers: their names, as Accelerate knows them.
         folder: where trackers write files.
+        recipe: of the training.
 
     Raises:
-        UsageError: under DeepSpeed, whose weights and optimiser state a checkpoint cannot hold whole yet.
+        MissingExtra: DeepSpeed is not installed. UsageError: see `zero3.check_settings`.
     """
-    if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
-        raise UsageError(
-            "training under DeepSpeed is not possible yet: a checkpoint would hold parts of the weights",
-            cure="use the configuration fsdp2.yaml, which divides the same (docs/training.md)",
-        )
-    cpu = not torch.cuda.is_available()
-    return Accelerator(cpu=cpu, log_with=list(trackers) or None, project_dir=str(folder) if folder else None)
+    options: dict[str, Any] = {"log_with": list(trackers) or None, "project_dir": str(folder) if folder else None}
+    if under_deepspeed():
+        from komt.train.zero3 import ZeroAccelerator
+
+        return ZeroAccelerator(recipe, **options)
+    return Accelerator(cpu=not torch.cuda.is_available(), **options)

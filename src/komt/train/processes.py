@@ -6,12 +6,32 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from komt.errors import need
+
 T = TypeVar("T")
 
 
 def is_main() -> bool:
     """Whether this process writes and speaks: the only one, or the first of several."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def under_deepspeed() -> bool:
+    """Whether `accelerate launch` was told to use DeepSpeed."""
+    return os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true"
+
+
+def process_state() -> Any:
+    """Accelerate's state of the processes; on a CPU they talk over gloo."""
+    import torch
+    from accelerate import PartialState
+
+    cpu = not torch.cuda.is_available()
+    if not (cpu and under_deepspeed()):
+        return PartialState(cpu=cpu)
+    # Its own way to sum over memory that processes share would first be compiled.
+    need("deepspeed.ops", "deepspeed").__compatible_ops__["deepspeed_shm_comm"] = False
+    return PartialState(backend="gloo")  # told cpu=True, Accelerate leaves DeepSpeed out without a word
 
 
 def by_main(work: Callable[[], T]) -> T:
@@ -22,11 +42,9 @@ def by_main(work: Callable[[], T]) -> T:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return work()
-    import torch
-    from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 
-    state = PartialState(cpu=not torch.cuda.is_available())
+    state = process_state()
     outcome: list[Any] = [None, None]
     if state.is_main_process:
         try:

@@ -1,6 +1,6 @@
 """What a training run holds in memory that its next step depends on: trained weights and optimiser state.
 
-Both by the parameter's name and whole, however processes divide them (DDP, FSDP2), so that a run goes on with
+Both by the parameter's name and whole, however processes divide them (DDP, FSDP2, ZeRO-3), so that a run goes on with
 another number of processes. Random numbers are no part of it: each bin is seeded by (seed, step, bin).
 """
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from komt.errors import ModelError
+from komt.train.zero3 import gathered, gathered_moments, place
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def take_snapshot(step: int, model: Any, optimizer: Any, *, keep: bool = True) -
     moments: dict[str, Tensor] = {}
     for name, parameter in _named(model):
         weights[name] = whole(parameter, keep=keep)
-        for key, value in sorted(_state_of(optimizer).get(parameter, {}).items()):
+        for key, value in sorted(_moments(optimizer, parameter).items()):
             if isinstance(value, int):  # bitsandbytes counts its steps so
                 value = torch.tensor(value)
             if not isinstance(value, Tensor):
@@ -60,14 +61,16 @@ def restore(snapshot: Snapshot, model: Any, optimizer: Any) -> None:
     named = dict(_named(model))
     if reason := mismatch(snapshot, model):
         raise ModelError(f"the checkpoint does not fit the model: {reason}")
-    state = _state_of(optimizer)
+    moments: dict[str, dict[str, Any]] = {name: {} for name in named}
+    for entry, value in snapshot.moments.items():
+        key, _, name = entry.partition(" ")
+        moments[name][key] = value if value.ndim else _count(value)
     with torch.no_grad():
         for name, parameter in named.items():
-            parameter.copy_(_placed(snapshot.weights[name], parameter))
-            state[parameter].clear()
-        for entry, value in snapshot.moments.items():
-            key, _, name = entry.partition(" ")
-            state[named[name]][key] = _placed(value, named[name]) if value.ndim else _count(value)
+            if hasattr(parameter, "ds_id"):
+                place(parameter, snapshot.weights[name], moments[name])
+            else:
+                _place(parameter, snapshot.weights[name], moments[name], _state_of(optimizer))
 
 
 def mismatch(snapshot: Snapshot, model: Any) -> str:
@@ -76,8 +79,9 @@ def mismatch(snapshot: Snapshot, model: Any) -> str:
     if odd := sorted(named.keys() ^ snapshot.weights.keys()):
         return f"{odd[0]} is trained in one of them only ({len(odd)} parameters differ)"
     for name, parameter in named.items():
-        if parameter.shape != snapshot.weights[name].shape:
-            return f"{name} has the shape {tuple(snapshot.weights[name].shape)}, not {tuple(parameter.shape)}"
+        shape = getattr(parameter, "ds_shape", parameter.shape)
+        if shape != snapshot.weights[name].shape:
+            return f"{name} has the shape {tuple(snapshot.weights[name].shape)}, not {tuple(shape)}"
     unknown = sorted({entry.partition(" ")[2] for entry in snapshot.moments} - named.keys())
     return f"there is optimiser state of {unknown[0]}" if unknown else ""
 
@@ -88,19 +92,36 @@ def trainable(model: Any) -> dict[str, Tensor]:
 
 
 def is_divided(model: Any) -> bool:
-    """Whether processes hold parts of its parameters (FSDP2)."""
-    return any(hasattr(parameter, "full_tensor") for parameter in model.parameters())
+    """Whether processes hold parts of its parameters (FSDP2, ZeRO-3)."""
+    return any(hasattr(one, "full_tensor") or hasattr(one, "ds_id") for one in model.parameters())
 
 
 def whole(tensor: Tensor, *, keep: bool = True) -> Tensor:
-    """A tensor whole and on the CPU; of one that is divided (a DTensor) all processes must ask.
+    """A tensor whole and on the CPU; of one that is divided all processes must ask.
 
     Without `keep` an empty tensor: the process has only given its part.
     """
+    if hasattr(tensor, "ds_id"):
+        tensor = gathered(tensor)
     tensor = tensor.detach()
     if hasattr(tensor, "full_tensor"):
         tensor = cast(Tensor, tensor.full_tensor())
     return tensor.cpu().contiguous() if keep else torch.empty(0)
+
+
+def _moments(optimizer: Any, parameter: Any) -> Any:
+    """The optimiser's state of a parameter; under ZeRO-3 already whole."""
+    if hasattr(parameter, "ds_id"):
+        return gathered_moments(parameter)
+    return _state_of(optimizer).get(parameter, {})
+
+
+def _place(parameter: Any, weight: Tensor, moments: dict[str, Any], state: Any) -> None:
+    parameter.copy_(_placed(weight, parameter))
+    state[parameter].clear()
+    for key, value in moments.items():
+        divided = isinstance(value, Tensor) and value.ndim
+        state[parameter][key] = _placed(value, parameter) if divided else value
 
 
 def _placed(value: Tensor, like: Tensor) -> Tensor:

@@ -34,11 +34,11 @@ def tracked_accelerator(recipe: Recipe, out: Path) -> Accelerator:
         out: the run's `train` folder; what is logged to files goes to `out/trackers`.
 
     Raises:
-        UsageError: an unknown tracker. MissingExtra: its package is not installed.
+        UsageError: an unknown tracker, or what DeepSpeed cannot divide. MissingExtra: a package is not installed.
     """
     names = recipe.train.trackers
     check_trackers(names)
-    return make_accelerator(names, out / "trackers" if names else None)
+    return make_accelerator(names, out / "trackers" if names else None, recipe)
 
 
 def check_trackers(names: Sequence[str]) -> None:
