@@ -3,11 +3,12 @@
 import json
 
 import numpy as np
+import pytest
 import yaml
 from safetensors.numpy import load_file
 
 CITIES = ("서울", "부산", "대구", "인천", "광주", "대전", "울산", "세종")
-ADAPTER = "train/adapter/adapter_model.safetensors"
+ADAPTER, MODEL = "train/adapter/adapter_model.safetensors", "train/model/model.safetensors"
 
 
 def write_recipe(folder, model, **train):
@@ -51,13 +52,21 @@ def summary_of(out):
     return json.loads((out / "train" / "train.json").read_text("utf-8"))
 
 
-def difference(out, other):
-    """Relative distance of two runs' adapters."""
-    a, b = (
-        np.concatenate([tensor.ravel() for _, tensor in sorted(load_file(run / ADAPTER).items())])
-        for run in (out, other)
-    )
+def difference(out, other, result=ADAPTER):
+    """Relative distance of two runs' results, whose tensors have the same names and shapes."""
+    a, b = (sorted(load_file(run / result).items()) for run in (out, other))
+    assert [(name, one.shape) for name, one in a] == [(name, one.shape) for name, one in b]
+    a, b = (np.concatenate([tensor.ravel() for _, tensor in run]) for run in (a, b))
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+def same_training(out, one, result=ADAPTER):
+    """The curve, the rates, the losses by task, and the result of one process, but for rounding."""
+    np.testing.assert_allclose(losses_of(out), losses_of(one), rtol=1e-5)
+    for ours, theirs in zip(log_of(out), log_of(one), strict=True):
+        assert (ours["step"], ours["lr"]) == (theirs["step"], theirs["lr"])
+        assert ours["task_loss"] == pytest.approx(theirs["task_loss"], rel=1e-5)
+    assert difference(out, one, result) <= 1e-5
 
 
 def left_over(out):

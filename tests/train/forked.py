@@ -4,7 +4,8 @@ It reads jobs, one JSON object a line, and answers each with the exit statuses o
 Nothing is computed before a fork, so that a child starts as a fresh process does, but in a tenth of the time.
 """
 
-import importlib
+import contextlib
+import importlib.util
 import json
 import os
 import resource
@@ -56,7 +57,8 @@ class Launcher:
 
 def serve():
     """Run the jobs that come in."""
-    warm()
+    with contextlib.redirect_stdout(sys.stderr):  # DeepSpeed speaks as it is imported
+        warm()
     for line in sys.stdin:
         print(json.dumps(run(json.loads(line))), flush=True)
 
@@ -70,6 +72,8 @@ def warm():
         *("pyarrow.dataset", "pyarrow.parquet", "rich.progress", "komt.export"),
     ):
         importlib.import_module(name)
+    if importlib.util.find_spec("deepspeed"):
+        importlib.import_module("deepspeed.runtime.zero.stage3")
 
 
 def run(job):

@@ -10,9 +10,7 @@ from accelerate import FullyShardedDataParallelPlugin
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 
-from komt.errors import UsageError
 from komt.models.load import _device
-from komt.train.accelerator import make_accelerator
 
 FOLDER = files("komt.train") / "accelerate"
 GUIDE = Path(__file__).parents[2] / "docs" / "training.md"
@@ -67,12 +65,7 @@ def test_a_base_that_is_to_be_divided_is_loaded_on_the_cpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert _device() == "cuda:1"
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    assert _device() == "cpu"
-
-
-def test_under_deepspeed_nothing_is_trained_that_could_not_be_kept(monkeypatch):
-    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
-    with pytest.raises(UsageError, match="not possible yet") as caught:
-        make_accelerator()
-    assert "fsdp2.yaml" in caught.value.cure
+    for way in ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"):
+        with monkeypatch.context() as told:
+            told.setenv(way, "true")
+            assert _device() == "cpu"

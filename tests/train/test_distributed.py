@@ -2,10 +2,10 @@
 
 import signal
 
-import numpy as np
 import pytest
-from cli_runs import ADAPTER, difference, log_of, losses_of, write_recipe
+from cli_runs import ADAPTER, losses_of, same_training, write_recipe
 from safetensors.torch import load_file
+from zeroed import ZERO3, needs_deepspeed
 
 from komt.train.checkpoint import checkpoints, load_snapshot
 
@@ -13,7 +13,9 @@ SHARDED, ACCELERATED = "sharded:main", "sharded:accelerated"
 
 
 every_way = pytest.mark.parametrize(
-    "call", [None, SHARDED, ACCELERATED], ids=["ddp", "fully_shard", "accelerate_fsdp2"]
+    "call",
+    [None, SHARDED, ACCELERATED, ZERO3],
+    ids=["ddp", "fully_shard", "accelerate_fsdp2", "deepspeed_zero3"],
 )
 
 
@@ -33,6 +35,8 @@ def train(place, launch):
     """Trains into a folder; returns it and what was said by each process."""
 
     def run(name, *words, expect=0, **options):
+        if options.get("call") == ZERO3:
+            needs_deepspeed()
         out = place / name
         statuses, said = launch(
             "train", place / "tiny.yaml", "pack.tokens=100", "--out", out, *words, **options
@@ -47,15 +51,6 @@ def train(place, launch):
 def one(train):
     """What one process trains, all checkpoints kept."""
     return train("one", "train.keep=100")[0]
-
-
-def same_training(out, one):
-    """The curve, the rates, the losses by task, and the adapter of one process, but for rounding."""
-    np.testing.assert_allclose(losses_of(out), losses_of(one), rtol=1e-5)
-    for ours, theirs in zip(log_of(out), log_of(one), strict=True):
-        assert (ours["step"], ours["lr"]) == (theirs["step"], theirs["lr"])
-        assert ours["task_loss"] == pytest.approx(theirs["task_loss"], rel=1e-5)
-    assert difference(out, one) <= 1e-5
 
 
 @every_way

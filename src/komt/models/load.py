@@ -62,7 +62,7 @@ def _pad_token(tokenizer: Any) -> str:
 def load_model(
     place: Place, bits: Literal[4, 8, 16, 32] = 16, *, adapter: bool = True, trainable: bool = False
 ) -> Any:
-    """The model in eval mode, on the GPU of this process if there is one; under FSDP and DeepSpeed on the CPU.
+    """The model in eval mode, on this process's GPU if there is one; under FSDP and DeepSpeed on the CPU.
 
     Args:
         place: from `resolve`.

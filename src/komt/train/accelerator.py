@@ -26,7 +26,10 @@ def make_accelerator(
     Raises:
         MissingExtra: DeepSpeed is not installed. UsageError: see `zero3.check_settings`.
     """
-    options: dict[str, Any] = {"log_with": list(trackers) or None, "project_dir": str(folder) if folder else None}
+    options: dict[str, Any] = {
+        "log_with": list(trackers) or None,
+        "project_dir": str(folder) if folder else None,
+    }
     if under_deepspeed():
         from komt.train.zero3 import ZeroAccelerator
 

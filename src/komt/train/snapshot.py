@@ -1,7 +1,7 @@
 """What a training run holds in memory that its next step depends on: trained weights and optimiser state.
 
-Both by the parameter's name and whole, however processes divide them (DDP, FSDP2, ZeRO-3), so that a run goes on with
-another number of processes. Random numbers are no part of it: each bin is seeded by (seed, step, bin).
+Both by the parameter's name and whole, however processes divide them (DDP, FSDP2, ZeRO-3), so that a run goes
+on with another number of processes. Random numbers are no part of it: bins are seeded by (seed, step, bin).
 """
 
 from __future__ import annotations

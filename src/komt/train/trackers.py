@@ -34,7 +34,8 @@ def tracked_accelerator(recipe: Recipe, out: Path) -> Accelerator:
         out: the run's `train` folder; what is logged to files goes to `out/trackers`.
 
     Raises:
-        UsageError: an unknown tracker, or what DeepSpeed cannot divide. MissingExtra: a package is not installed.
+        UsageError: an unknown tracker, or what DeepSpeed cannot divide.
+        MissingExtra: a package is not installed.
     """
     names = recipe.train.trackers
     check_trackers(names)

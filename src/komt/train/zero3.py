@@ -1,7 +1,8 @@
 """DeepSpeed ZeRO-3 in a training: processes hold weights, gradients and optimiser state in parts.
 
-DeepSpeed keeps the parts of all parameters of a group in one flat tensor. Here single parameters are gathered from it
-and put back, so that checkpoints hold what they hold without it. https://deepspeed.readthedocs.io/en/latest/zero3.html
+DeepSpeed keeps the parts of all parameters of a group in one flat tensor. Here single parameters are gathered
+from it and put back, so that checkpoints hold what they hold without it.
+https://deepspeed.readthedocs.io/en/latest/zero3.html
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from komt.recipe import Recipe
 CONFIGURATION = "src/komt/train/accelerate/deepspeed_zero3.yaml"
 
 
-class ZeroAccelerator(Accelerator):
-    """Accelerate over DeepSpeed, with the optimiser's step where the loop has it: after a look at the norm."""
+class ZeroAccelerator(Accelerator):  # type: ignore[misc]
+    """Accelerate over DeepSpeed, with the optimiser's step where the loop has it: after the norm is known."""
 
     def __init__(self, recipe: Recipe | None = None, **options: Any) -> None:
         """Args:
@@ -76,9 +77,7 @@ class ZeroAccelerator(Accelerator):
         engine.set_gradient_accumulation_boundary(self._last)
         engine.backward(loss)
 
-    def clip_grad_norm_(
-        self, parameters: Iterable[Any], max_norm: float, norm_type: float = 2
-    ) -> Tensor:
+    def clip_grad_norm_(self, parameters: Iterable[Any], max_norm: float, norm_type: float = 2) -> Tensor:
         """The norm of all gradients before clipping, (); the optimiser's step will clip them."""
         from deepspeed.utils import safe_get_local_grad
 
@@ -89,7 +88,7 @@ class ZeroAccelerator(Accelerator):
 
 
 class EngineOptimizer:
-    """The optimiser's step, which the engine takes: it clips, updates the parts, and forgets the gradients."""
+    """The optimiser's step, which the engine takes: it clips, updates the parts, forgets the gradients."""
 
     def __init__(self, engine: Any) -> None:
         """Args:
@@ -126,13 +125,13 @@ def check_settings(config: Mapping[str, Any], recipe: Recipe | None) -> None:
     for name in ("offload_optimizer", "offload_param"):
         if (device := (zero.get(name) or {}).get("device") or "none") != "none":
             raise UsageError(
-                f"DeepSpeed's {name} to {device} is not possible here: checkpoints could not be resumed exactly",
+                f"DeepSpeed's {name} to {device} is refused: a resumed run would be another",
                 cure=f"{name}_device: none in the configuration, and more processes",
             )
     if any(config.get(kind, {}).get("enabled") is True for kind in ("fp16", "bf16")):
         raise UsageError(
             "DeepSpeed's own fp16 or bf16 would round the trained weights",
-            cure='mixed_precision: "no" in the configuration; the recipe\'s model.bits says how komt computes',
+            cure='mixed_precision: "no" in the configuration; model.bits says how komt computes',
         )
     if recipe and recipe.model.bits < 16:
         raise UsageError(
@@ -147,8 +146,12 @@ def check_settings(config: Mapping[str, Any], recipe: Recipe | None) -> None:
 
 
 def _settle(config: dict[str, Any], hidden: int, processes: int, autocast: bool) -> None:
-    """Fill in what Accelerate leaves open. Micro-batches are komt's business: of them DeepSpeed knows nothing."""
-    config |= {"train_micro_batch_size_per_gpu": 1, "gradient_accumulation_steps": 1, "train_batch_size": processes}
+    """Fill in what Accelerate leaves open; of micro-batches, komt's business, DeepSpeed knows nothing."""
+    config |= {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "train_batch_size": processes,
+    }
     config["gradient_clipping"] = 0.0  # `clip_grad_norm_` sets it
     zero = config["zero_optimization"]
     # As in transformers: DeepSpeed's own sizes are meant for models that are trained whole on large GPUs.
@@ -215,7 +218,7 @@ def _own(value: Any) -> Any:
 
 def _part(value: Tensor, parameter: Any) -> Tensor:
     """This process's part of a whole tensor, which the last one's is filled up with noughts to."""
-    size, rank = parameter.ds_tensor.numel(), parameter.ds_zero_partition_rank
+    size, rank = parameter.ds_tensor.numel(), torch.distributed.get_rank(parameter.ds_process_group)
     own = value.flatten()[rank * size : (rank + 1) * size]
     return torch.nn.functional.pad(own, (0, size - own.numel()))
 
