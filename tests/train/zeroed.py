@@ -30,5 +30,6 @@ def environment():
     """What `accelerate launch` puts into the environment for the shipped file."""
     given = ["--config_file", str(FILE), "-m", "komt", "train", "recipe.yaml"]
     args, *_ = _validate_launch_command(launch_command_parser().parse_args(given))
+    args.deepspeed_fields_from_accelerate_config = ""  # of interest beside a file of DeepSpeed's own only
     _, variables = prepare_deepspeed_cmd_env(args)
     return {name: value for name, value in variables.items() if name.startswith("ACCELERATE_")}

@@ -8,9 +8,10 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from komt.errors import UsageError, did_you_mean, need
+from komt.errors import KomtError, UsageError, did_you_mean, need, one_line
 from komt.recipe import Recipe
 from komt.train.accelerator import make_accelerator
+from komt.train.processes import by_main
 
 # Accelerate's names of trackers, and the packages they need.
 _PACKAGES = {
@@ -62,17 +63,33 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 def start_trackers(accelerator: Accelerator, recipe: Recipe) -> None:
-    """Open a run in each tracker, named after the recipe, with the settings that the weights depend on."""
+    """Open a run in each tracker, named after the recipe, with the settings that the weights depend on.
+
+    Raises:
+        KomtError: a tracker cannot be started (Weights & Biases without an account): in all processes.
+    """
     if not recipe.train.trackers:
         return
     settings: dict[str, Any] = {"seed": recipe.seed}
     for part, values in recipe.model_dump(mode="json", include={"model", "pack", "train"}).items():
         settings |= _flat(part, values)
-    accelerator.init_trackers(
-        "komt",
-        config=settings,
-        init_kwargs={"wandb": {"name": recipe.name}, "swanlab": {"name": recipe.name}},
-    )
+    # Else it would write into the folder that komt was called in.
+    Path(accelerator.logging_dir).mkdir(parents=True, exist_ok=True)
+    options = {
+        "wandb": {"name": recipe.name, "dir": accelerator.logging_dir},
+        "swanlab": {"name": recipe.name},
+    }
+    failed = ""
+    try:
+        accelerator.init_trackers("komt", config=settings, init_kwargs=options)
+    except Exception as error:
+        failed = one_line(error)
+    if failed := by_main(lambda: failed):
+        raise KomtError(
+            f"a tracker cannot be started: {failed}",
+            where="train.trackers",
+            cure="for wandb: `wandb login`, or WANDB_MODE=offline in the environment; or leave it out",
+        )
 
 
 def stop_trackers(accelerator: Accelerator) -> None:
