@@ -1,5 +1,6 @@
 """`komt train` in processes that `accelerate launch` has told to use DeepSpeed, by the shipped settings."""
 
+import math
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from accelerate.utils.launch import prepare_deepspeed_cmd_env
 
 import komt.train
 from komt import cli
+from komt.train.zero3 import ZeroAccelerator
 
 FILE = Path(komt.train.__file__).parent / "accelerate" / "deepspeed_zero3.yaml"
 ZERO3 = "zeroed:main"
@@ -24,6 +26,13 @@ def main(*words):
     os.environ.update(environment())
     if status := cli.main(list(words)):
         raise SystemExit(status)
+
+
+def poisoned(*words):
+    """The same, where gradients are no numbers."""
+    backward = ZeroAccelerator.backward
+    ZeroAccelerator.backward = lambda self, loss: backward(self, loss * math.nan)
+    main(*words)
 
 
 def environment():
