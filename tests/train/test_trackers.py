@@ -8,7 +8,7 @@ import pytest
 from accelerate import tracking
 from accelerate.tracking import GeneralTracker
 
-from komt.errors import MissingExtra, UsageError
+from komt.errors import KomtError, MissingExtra, UsageError
 from komt.train.run import train
 from komt.train.trackers import check_trackers
 
@@ -89,6 +89,50 @@ def test_tensorboard_gets_the_loss(toy_recipe, model_folder, data_folder, tmp_pa
     log = lines_of(out / "log.jsonl")
     assert [event.step for event in events.Scalars("loss")] == [line["step"] for line in log]
     assert [event.value for event in events.Scalars("loss")] == pytest.approx([line["loss"] for line in log])
+
+
+def test_wandb_writes_below_the_run_and_needs_no_network_offline(
+    toy_recipe, model_folder, data_folder, tmp_path, monkeypatch
+):
+    pytest.importorskip("wandb", reason="the extra 'track'")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.chdir(tmp_path)
+    recipe = toy_recipe(model_folder(), pack={"tokens": 512}, step_tokens=500, trackers=["wandb"])
+    out = tmp_path / "train"
+    train(recipe, data_folder, out, quiet=True)
+    (path,) = (out / "trackers" / "wandb").glob("offline-run-*/run-*.wandb")
+    log = lines_of(out / "log.jsonl")
+    assert told_offline(path) == [line["loss"] for line in log]
+    assert not (tmp_path / "wandb").exists()
+
+
+def told_offline(path):
+    """The losses in a file of Weights & Biases."""
+    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.sdk.internal.datastore import DataStore
+
+    store, losses = DataStore(), []
+    store.open_for_scan(str(path))
+    while data := store.scan_data():
+        record = Record()
+        record.ParseFromString(data)
+        for item in record.history.item:
+            if "loss" in (item.key, *item.nested_key):
+                losses.append(json.loads(item.value_json))
+    return losses
+
+
+def test_a_tracker_that_cannot_start_is_told_in_one_sentence(
+    toy_recipe, model_folder, data_folder, tmp_path, written, monkeypatch
+):
+    def start(tracker):
+        raise ValueError("api_key not configured\nsecond line")
+
+    monkeypatch.setattr(Written, "start", start)
+    with pytest.raises(KomtError, match="a tracker cannot be started: api_key not configured") as caught:
+        train(toy_recipe(model_folder(), trackers=["written"]), data_folder, tmp_path / "train", quiet=True)
+    assert "WANDB_MODE=offline" in caught.value.cure
 
 
 def test_an_unknown_tracker_is_refused_before_anything_is_loaded(
