@@ -85,6 +85,7 @@ def start_trackers(accelerator: Accelerator, recipe: Recipe) -> None:
     except Exception as error:
         failed = one_line(error)
     if failed := by_main(lambda: failed):
+        accelerator.trackers.clear()  # one that has not started cannot be closed
         raise KomtError(
             f"a tracker cannot be started: {failed}",
             where="train.trackers",
