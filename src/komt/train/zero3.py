@@ -14,11 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import torch
-from accelerate import Accelerator, DeepSpeedPlugin, InitProcessGroupKwargs
+from accelerate import Accelerator, DeepSpeedPlugin
 from torch import Tensor
 
 from komt.errors import ModelError, UsageError, need
 from komt.recipe import Recipe
+from komt.train.processes import process_state
 
 CONFIGURATION = "src/komt/train/accelerate/deepspeed_zero3.yaml"
 
@@ -40,8 +41,8 @@ class ZeroAccelerator(Accelerator):  # type: ignore[misc]
         warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed.c10d_logger")
         plugin = DeepSpeedPlugin()
         check_settings(plugin.deepspeed_config, recipe)
-        gloo = [] if torch.cuda.is_available() else [InitProcessGroupKwargs(backend="gloo")]
-        super().__init__(deepspeed_plugin=plugin, kwargs_handlers=gloo, **options)
+        process_state()
+        super().__init__(deepspeed_plugin=plugin, **options)
         # Else transformers would load models in parts, and packing is checked on a whole one.
         from transformers.integrations import unset_hf_deepspeed_config
 
