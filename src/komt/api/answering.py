@@ -149,9 +149,9 @@ class _Sending:
 
     async def stream(self, pieces: Pieces) -> None:
         """Events as they come; the status goes out with the first one: an error before it has its own."""
-        async for batch in pieces:
-            events = self._reply.events(batch)
-            self._take(batch)
+        async for place, deltas in pieces:
+            events = self._reply.events(place, deltas)
+            self._note(place, deltas)
             if not self._started:
                 await self._start()
                 events = self._reply.opening() + events
@@ -161,8 +161,10 @@ class _Sending:
 
     async def whole(self, pieces: Pieces) -> None:
         """All of it at the end."""
-        async for batch in pieces:
-            self._take(batch)
+        async for place, deltas in pieces:
+            self._note(place, deltas)
+            for delta in deltas:
+                self._choices[place].add(delta)
         self._started = True
         await send_json(200, self._reply.whole(self._choices), self._send)
 
@@ -181,11 +183,12 @@ class _Sending:
         if self._first is not None:
             metrics.timed(self._first - self._began, time.perf_counter() - self._began)
 
-    def _take(self, batch: list[tuple[int, Delta]]) -> None:
+    def _note(self, place: int, deltas: list[Delta]) -> None:
         if self._first is None:
             self._first = time.perf_counter()
-        for place, delta in batch:
-            self._choices[place].add(delta)
+        for delta in deltas:
+            if delta.usage:
+                self._choices[place].usage = delta.usage
 
     async def _start(self) -> None:
         self._started = True

@@ -44,7 +44,8 @@ class Gate:
         self._places.release()
 
 
-Pieces = AsyncGenerator[list[tuple[int, Delta]], None]
+# A choice's place, and what has come of it.
+Pieces = AsyncGenerator[tuple[int, list[Delta]], None]
 
 
 async def answer_all(backend: Backend, gate: Gate, asked: Sequence[Single]) -> Pieces:
@@ -52,7 +53,7 @@ async def answer_all(backend: Backend, gate: Gate, asked: Sequence[Single]) -> P
     if len(asked) == 1:
         async with gate, aclosing(backend.answer(asked[0])) as pieces:
             async for deltas in pieces:
-                yield [(asked[0].place, delta) for delta in deltas]
+                yield asked[0].place, deltas
         return
     ready: asyncio.Queue[tuple[int, list[Delta]] | BaseException | None] = asyncio.Queue(maxsize=16)
 
@@ -76,7 +77,7 @@ async def answer_all(backend: Backend, gate: Gate, asked: Sequence[Single]) -> P
             if found is None:
                 left -= 1
             else:
-                yield [(found[0], delta) for delta in found[1]]
+                yield found
     finally:
         for task in tasks:
             task.cancel()

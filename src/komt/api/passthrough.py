@@ -12,7 +12,7 @@ from komt.api.backend import SHORT_COMPLETION_TOKENS, Delta, Logprob, Single, Us
 from komt.api.errors import ApiError, gone, too_long, unsupported, without_paths
 from komt.api.grammar import ANY_OBJECT, Grammars
 from komt.api.requests import ChatMessage, ChatRequest, CompletionRequest
-from komt.api.upstream import Answer, GoneError, Upstream
+from komt.api.upstream import GoneError, Upstream
 from komt.serve.engine import Settings
 
 Json = dict[str, Any]
@@ -79,10 +79,13 @@ class PassThrough:
             async with self._upstream.ask("POST", route, body) as answer:
                 if answer.status != 200:
                     raise self._refusal(answer.status, await answer.whole(), single)
-                async with aclosing(_events(answer)) as batches:
-                    async for batch in batches:
-                        deltas = [delta for event in batch for delta in self._deltas(event, single)]
-                        if deltas:
+                rest = b""
+                async with aclosing(answer.parts()) as parts:
+                    async for part in parts:
+                        *lines, rest = (rest + part).split(b"\n")
+                        if deltas := [
+                            delta for event in _events(lines) for delta in self._deltas(event, single)
+                        ]:
                             yield deltas
         except (GoneError, json.JSONDecodeError) as error:
             raise gone() from error
@@ -268,12 +271,7 @@ def _usage(told: Json) -> Usage:
     )
 
 
-async def _events(answer: Answer) -> AsyncGenerator[list[Json], None]:
-    """What a stream tells, the events of one network read together."""
-    rest = b""
-    async for part in answer.parts():
-        *lines, rest = (rest + part).split(b"\n")
-        data = [line[5:].strip() for line in lines if line.startswith(b"data:")]
-        found = [json.loads(event) for event in data if event and event != b"[DONE]"]
-        if found:
-            yield found
+def _events(lines: list[bytes]) -> list[Any]:
+    """What lines of a stream tell."""
+    data = [line[5:].strip() for line in lines if line.startswith(b"data:")]
+    return [json.loads(event) for event in data if event and event != b"[DONE]"]

@@ -6,7 +6,7 @@ Format: https://platform.openai.com/docs/api-reference/chat/object and …/chat/
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
@@ -15,12 +15,13 @@ from komt.api.backend import Delta, Logprob, Single, Usage
 from komt.api.requests import ChatRequest
 
 DONE = b"data: [DONE]\n\n"
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 Json = dict[str, Any]
 
 
 @dataclass
 class Choice:
-    """One answer, gathered."""
+    """One answer, gathered; of a stream the usage alone."""
 
     text: list[str] = field(default_factory=list)
     more: Json = field(default_factory=dict)
@@ -32,7 +33,7 @@ class Choice:
         """Take in the next piece."""
         self.text.append(delta.text)
         self.logprobs.extend(delta.logprobs)
-        self.finish, self.usage = delta.finish or self.finish, delta.usage or self.usage
+        self.finish = delta.finish or self.finish
         for key, value in (delta.more or {}).items():
             if key == "tool_calls":
                 _add_tool_calls(self.more.setdefault(key, []), value)
@@ -57,6 +58,7 @@ class Reply:
     created: int
     model: str
     fingerprint: str
+    _frames: dict[int, tuple[bytes, bytes]] = field(default_factory=dict, repr=False)
 
     @property
     def _chat(self) -> bool:
@@ -70,11 +72,27 @@ class Reply:
             )
         return self._events([_piece(single.place, _echo(single)) for single in self.asked if _echo(single)])
 
-    def events(self, pieces: Iterable[tuple[int, Delta]]) -> bytes:
-        """Pieces as they stand in a stream; counts of tokens are told by `closing`."""
-        shape = _chat_piece if self._chat else _text_piece
-        told = ((place, delta) for place, delta in pieces if _says(delta))
-        return self._events([shape(place, delta) for place, delta in told])
+    def events(self, place: int, deltas: Sequence[Delta]) -> bytes:
+        """Pieces of a choice as they stand in a stream; counts of tokens are told by `closing`."""
+        found = []
+        for delta in deltas:
+            if delta.more or delta.logprobs or delta.finish:
+                shape = _chat_piece if self._chat else _text_piece
+                found.append(self._events([shape(place, delta)]))
+            elif delta.text:
+                # Nearly all of them: only the text is written anew.
+                before, after = self._around(place)
+                found += (before, dumps(delta.text), after)
+        return b"".join(found)
+
+    def _around(self, place: int) -> tuple[bytes, bytes]:
+        """What stands before and after the text of a choice's piece."""
+        if place not in self._frames:
+            shape = _chat_piece if self._chat else _text_piece
+            # The choice comes last: a model of this very name stands before it.
+            before, _, after = self._events([shape(place, Delta("…"))]).rpartition(dumps("…"))
+            self._frames[place] = before, after
+        return self._frames[place]
 
     def closing(self, choices: Sequence[Choice]) -> bytes:
         """What a stream ends with."""
@@ -113,8 +131,7 @@ class Reply:
 
 def dumps(value: Any) -> bytes:
     """JSON in UTF-8; what was no character is replaced, so that an answer never fails on it."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.encode("utf-8", "replace")
+    return _JSON.encode(value).encode("utf-8", "replace")
 
 
 def usage_of(asked: Sequence[Single], choices: Sequence[Choice]) -> Json:
@@ -129,10 +146,6 @@ def usage_of(asked: Sequence[Single], choices: Sequence[Choice]) -> Json:
         "total_tokens": prompt + answer,
         "prompt_tokens_details": {"cached_tokens": sum(usage.cached_tokens for usage in told[::each])},
     }
-
-
-def _says(delta: Delta) -> bool:
-    return bool(delta.text or delta.more or delta.logprobs or delta.finish)
 
 
 def _choice(place: int, **fields: Any) -> Json:

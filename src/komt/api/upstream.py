@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,7 +19,11 @@ import anyio
 import h11
 
 _CONNECT_S = 10.0
+_TooLong = asyncio.LimitOverrunError  # headers without end
 _READ_BYTES = 1 << 16
+# The line before a chunk: its size, and what may be said of it besides.
+_SIZE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
+_SIZE_BYTES = 4096
 
 
 class GoneError(Exception):
@@ -65,7 +70,7 @@ class Upstream:
                 yield answer
             finally:
                 writer.close()
-        except (OSError, asyncio.TimeoutError, h11.ProtocolError) as error:
+        except (OSError, EOFError, asyncio.TimeoutError, _TooLong, h11.ProtocolError) as error:
             raise GoneError(str(error) or type(error).__name__) from error
 
 
@@ -79,34 +84,66 @@ class Answer:
     def __init__(self, connection: h11.Connection, reader: asyncio.StreamReader) -> None:
         self._connection, self._reader = connection, reader
         self.status = 0
+        self._chunked, self._length = False, -1
 
     async def begin(self) -> None:
         """Read up to the end of the headers."""
         while not self.status:
+            self._connection.receive_data(await self._reader.readuntil(b"\r\n\r\n"))
             event = self._connection.next_event()
-            if event is h11.NEED_DATA:
-                self._connection.receive_data(await self._reader.read(_READ_BYTES))
-            elif isinstance(event, h11.Response):
+            if isinstance(event, h11.Response):
+                headers = dict(event.headers)
+                self._chunked = headers.get(b"transfer-encoding") == b"chunked"
+                self._length = int(headers.get(b"content-length", -1))
                 self.status = event.status_code
 
     async def parts(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes: what one network read brought is one part."""
-        ready: list[bytes] = []
-        while True:
-            event = self._connection.next_event()
-            if isinstance(event, h11.Data):
-                ready.append(bytes(event.data))
-                continue
-            if ready:
-                yield b"".join(ready)
-                ready.clear()
-            if event is not h11.NEED_DATA:
-                return
-            self._connection.receive_data(await self._reader.read(_READ_BYTES))
+        read, rest, ended = self._reader.read, b"", False
+        while self._chunked and not ended:
+            data = await read(_READ_BYTES)
+            if not data:
+                raise h11.RemoteProtocolError("the answer breaks off")
+            # By h11 this would take longer than all else that is done with a piece.
+            part, rest, ended = _unchunked(rest + data if rest else data)
+            if part:
+                yield part
+        left = 0 if self._chunked else self._length
+        while left and (data := await read(_READ_BYTES)):
+            left -= len(data)
+            yield data
+        if left > 0:
+            raise h11.RemoteProtocolError("the answer breaks off")
 
     async def whole(self) -> bytes:
         """The body in one piece."""
         return b"".join([part async for part in self.parts()])
+
+
+def _unchunked(data: bytes) -> tuple[bytes, bytes, bool]:
+    """The chunks at the start of a chunked body, what follows them, and whether the body has ended.
+
+    Raises:
+        h11.RemoteProtocolError: it is no chunked body.
+    """
+    found: list[bytes] = []
+    place = 0
+    while size := _SIZE.match(data, place):
+        begin, length = size.end(), int(size[1], 16)
+        end = begin + length
+        if not length:
+            # Trailers may follow; the connection is closed behind them in any case.
+            return b"".join(found), b"", True
+        if len(data) < end + 2:
+            break
+        if data[end : end + 2] != b"\r\n":
+            raise h11.RemoteProtocolError("a chunk is longer than it says")
+        found.append(data[begin:end])
+        place = end + 2
+    rest = data[place:]
+    if not size and (len(rest) > _SIZE_BYTES or b"\n" in rest):
+        raise h11.RemoteProtocolError("the size of a chunk cannot be read")
+    return found[0] if len(found) == 1 else b"".join(found), rest, False
 
 
 def _request(connection: h11.Connection, server: Upstream, method: str, target: str, body: Any) -> bytes:
