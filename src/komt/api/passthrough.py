@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -17,8 +18,14 @@ from komt.serve.engine import Settings
 
 Json = dict[str, Any]
 _ROUTES = {True: "/v1/chat/completions", False: "/v1/completions"}
-# Fields of a message that hold text of the answer's beside its content.
 _BROKEN = "\ufffd"
+_BROKEN_BYTES = _BROKEN.encode()
+# Nearly every event of llama.cpp's: a piece of text with nothing to unescape. To read it as JSON would take
+# longer than all else that is done with it.
+_PIECE = re.compile(
+    rb'data: \{"choices":\[\{"finish_reason":null,"index":0,"delta":\{"content":"([^"\\]+)"\}\}\],"created"'
+)
+# Fields of a message that hold text of the answer's beside its content.
 _BESIDE = ("tool_calls", "reasoning_content")
 
 
@@ -83,11 +90,9 @@ class PassThrough:
                 async with aclosing(answer.parts()) as parts:
                     async for part in parts:
                         *lines, rest = (rest + part).split(b"\n")
-                        if deltas := [
-                            delta for event in _events(lines) for delta in self._deltas(event, single)
-                        ]:
+                        if deltas := [delta for line in lines for delta in self._deltas(line, single)]:
                             yield deltas
-        except (GoneError, json.JSONDecodeError) as error:
+        except (GoneError, json.JSONDecodeError, UnicodeDecodeError) as error:
             raise gone() from error
 
     async def alive(self) -> bool:
@@ -145,7 +150,14 @@ class PassThrough:
             # A refusal holds no token: of a grammar, the only thing to refuse.
             return str(told.get("content", "x"))
 
-    def _deltas(self, event: Any, single: Single) -> list[Delta]:
+    def _deltas(self, line: bytes, single: Single) -> list[Delta]:
+        """What a line of a stream tells."""
+        if (piece := _PIECE.match(line)) and _BROKEN_BYTES not in piece[1]:
+            return [Delta(piece[1].decode())]
+        data = line[5:].strip()
+        if not line.startswith(b"data:") or not data or data == b"[DONE]":
+            return []
+        event = json.loads(data)
         if not isinstance(event, dict):
             raise gone()
         if "error" in event:
@@ -269,9 +281,3 @@ def _usage(told: Json) -> Usage:
         int(details.get("cached_tokens") or 0),
         int(told.get("completion_tokens") or 0),
     )
-
-
-def _events(lines: list[bytes]) -> list[Any]:
-    """What lines of a stream tell."""
-    data = [line[5:].strip() for line in lines if line.startswith(b"data:")]
-    return [json.loads(event) for event in data if event and event != b"[DONE]"]
