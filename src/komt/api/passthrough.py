@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from komt.api.backend import SHORT_COMPLETION_TOKENS, Delta, Logprob, Single, Usage, finite
-from komt.api.errors import ApiError, gone, too_long, unsupported, without_paths
+from komt.api.errors import ApiError, gone, too_long, without_paths
 from komt.api.grammar import ANY_OBJECT, Grammars
 from komt.api.requests import ChatMessage, ChatRequest, CompletionRequest
+from komt.api.tools import check_tools, fields_of
 from komt.api.upstream import GoneError, Upstream
 from komt.serve.engine import Settings
 
 Json = dict[str, Any]
 _ROUTES = {True: "/v1/chat/completions", False: "/v1/completions"}
+_UNREADABLE = "output that does not match the expected"
 _BROKEN = "\ufffd"
 _BROKEN_BYTES = _BROKEN.encode()
 # Nearly every event of llama.cpp's: a piece of text with nothing to unescape. To read it as JSON would take
@@ -68,15 +70,9 @@ class PassThrough:
         return list(self.models)
 
     def check(self, asked: ChatRequest | CompletionRequest) -> None:
-        """Refuse tools where the model's template knows none: it would leave them out in silence."""
-        if self.tools or not isinstance(asked, ChatRequest):
-            return
-        why = "the model's chat template has no place for tools"
-        if asked.tools:
-            raise unsupported("tools", why)
-        for place, message in enumerate(asked.messages):
-            if message.role in {"tool", "function"} or message.tool_calls:
-                raise unsupported(f"messages[{place}]", why)
+        """Refuse what the server there would leave out in silence."""
+        if isinstance(asked, ChatRequest):
+            check_tools(asked, known=self.tools, forms=self.engine != "llama.cpp")
 
     async def answer(self, single: Single) -> AsyncGenerator[list[Delta], None]:
         """Pieces of an answer as they come; closing it closes the connection, which frees the slot there."""
@@ -118,8 +114,7 @@ class PassThrough:
             if asked.logprobs:
                 # llama.cpp tells none at all when asked for none beside the token itself.
                 body |= {"logprobs": True, "top_logprobs": max(asked.top_logprobs or 0, 1)}
-            if asked.tools:
-                body |= {"tools": asked.tools, "tool_choice": asked.tool_choice or "auto"}
+            body |= fields_of(asked, by_name=self.engine != "llama.cpp")
         else:
             body["prompt"] = single.prompt
             if asked.logprobs is not None:
@@ -129,15 +124,12 @@ class PassThrough:
     async def _form(self, asked: ChatRequest | CompletionRequest) -> Json:
         """The form of an answer; for llama.cpp JSON as a grammar, see `komt.api.grammar`.
 
-        Beside tools it takes no grammar.
-
         Raises:
             ApiError: 400, the schema cannot be followed.
         """
-        if not isinstance(asked, ChatRequest) or not asked.response_format:
+        if not isinstance(asked, ChatRequest) or not (form := asked.form):
             return {}
-        form = asked.response_format
-        if self.engine != "llama.cpp" or form.type == "text" or asked.tools:
+        if self.engine != "llama.cpp":
             return {"response_format": form.model_dump(by_alias=True, exclude_none=True)}
         schema = form.json_schema if form.type == "json_schema" else None
         return {"grammar": await self._grammars.of(schema.schema_ if schema else ANY_OBJECT)}
@@ -181,6 +173,14 @@ class PassThrough:
                 int(told.get("n_prompt_tokens", 0)), int(told.get("n_ctx", 0)), single.prompt_field
             )
         message = without_paths(str(told.get("message", "the engine refuses the request")))
+        if self.engine == "llama.cpp" and _UNREADABLE in message:
+            # Nothing is wrong with the request. As OpenAI's API says it.
+            return ApiError(
+                500,
+                "the model produced invalid content: the call of a tool, or its thoughts, cannot be read; "
+                "ask again with another seed or temperature, or leave 'tools' out",
+                kind="model_error",
+            )
         # llama.cpp calls it a failure of its own when a template or a schema refuses what was asked.
         if self.engine == "llama.cpp" or (400 <= status < 500 and status not in {401, 403}):
             kept = status if status in {404, 413, 422, 429} else 400

@@ -173,6 +173,22 @@ class ChatRequest(Sampling):
         """How many likeliest tokens are told at each place, or None for no log-probabilities."""
         return (self.top_logprobs or 0) if self.logprobs else None
 
+    @property
+    def form(self) -> ResponseFormat | None:
+        """The form that the answer must have, if any."""
+        form = self.response_format
+        return form if form and form.type != "text" else None
+
+    @property
+    def forced(self) -> bool:
+        """Whether the answer must call a tool."""
+        return self.tool_choice not in (None, "auto", "none")
+
+    @property
+    def may_call(self) -> bool:
+        """Whether the answer may call a tool."""
+        return bool(self.tools) and self.tool_choice != "none"
+
 
 class CompletionRequest(Sampling):
     """POST /v1/completions."""
