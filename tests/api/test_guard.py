@@ -189,6 +189,18 @@ def test_paths_are_blotted_out_of_messages():
     )
 
 
+def test_a_header_without_end_is_given_up(over_llama_cpp: Client):
+    place = over_llama_cpp.base_url
+    sent_bytes, most_bytes = 0, 64 << 20
+    with socket.create_connection((place.host, place.port)) as line, pytest.raises(ConnectionError):
+        line.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nX: ")
+        while sent_bytes < most_bytes:
+            line.sendall(b"x" * 65536)
+            sent_bytes += 65536
+    assert sent_bytes < most_bytes
+    assert over_llama_cpp.get("/models").status_code == 200
+
+
 def test_a_template_cannot_reach_out_of_its_sandbox(folder: Path, tmp_path: Path):
     evil = tmp_path / "evil"
     shutil.copytree(folder, evil)

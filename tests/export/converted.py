@@ -1,5 +1,6 @@
 """Tiny models and their GGUF files, each made once for all tests: the converter takes seconds to start."""
 
+import atexit
 import json
 import shutil
 import tempfile
@@ -14,6 +15,7 @@ from komt.testing import tiny_model_folder
 def converted(family, kind="bytes"):
     """(model folder, its file in 16 bits): to be read, not changed."""
     place = Path(tempfile.mkdtemp(prefix="komt-converted-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
     folder = tiny_model_folder(place / "model", family, kind)
     as_in_llama_cpp(folder)
     return folder, convert(folder, place / "gguf" / "작은-F16.gguf", name="작은 모델")

@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from komt.api.errors import ApiError
 
@@ -29,6 +30,10 @@ _NAMED = ("properties", "patternProperties", "$defs", "definitions")
 _LISTED = ("anyOf", "oneOf", "prefixItems", "items")
 _SINGLE = ("items", "additionalProperties")
 _OTHERS = ("additionalProperties", "patternProperties", "unevaluatedProperties")
+# What is no schema, whatever it looks like.
+_VALUES = ("const", "enum", "default", "examples")
+# What stands for itself in an address.
+_ADDRESS = "%/#?&=+:;,@!$'()*~[]"
 _COMPOSED = ("anyOf", "oneOf", "$ref", "$dynamicRef", "if", "dependentSchemas")
 
 
@@ -79,7 +84,7 @@ class Grammars:
 def grammar_of(schema: Json) -> str:
     """The grammar, in llguidance's form, of a schema's JSON; objects are closed, see `closed`."""
     # Options of a client's own could loosen it in silence.
-    return f"%llguidance {{}}\nstart: %json {json.dumps({**closed(schema), 'x-guidance': _OPTIONS})}"
+    return f"%llguidance {{}}\nstart: %json {json.dumps({**_linked(closed(schema)), 'x-guidance': _OPTIONS})}"
 
 
 def closed(schema: Json) -> Json:
@@ -104,6 +109,21 @@ def _closed(schema: Any) -> Any:
             found[word] = _closed(parts)
     if "properties" in schema and not any(word in schema for word in _OTHERS):
         found["additionalProperties"] = False
+    return found
+
+
+def _linked(schema: Any) -> Any:
+    """The schema, its references as addresses are written: llguidance finds no `#/$defs/감정` otherwise."""
+    if isinstance(schema, list):
+        return [_linked(part) for part in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    found = {word: part if word in _VALUES else _linked(part) for word, part in schema.items()}
+    for word in _NAMED:
+        if isinstance(parts := schema.get(word), Mapping):
+            found[word] = {name: _linked(part) for name, part in parts.items()}
+    if isinstance(reference := schema.get("$ref"), str):
+        found["$ref"] = quote(reference, safe=_ADDRESS)
     return found
 
 

@@ -125,6 +125,8 @@ def _server(app: Any, **more: Any) -> Any:
     uvicorn = need("uvicorn", "serve")
     config = uvicorn.Config(
         app,
+        # By httptools, which uvicorn would take where it is installed, a header may be endless.
+        http="h11",
         ws="none",
         lifespan="on",
         log_level="error",

@@ -53,7 +53,7 @@ def fields_of(asked: ChatRequest, *, by_name: bool) -> Json:
     """
     if not asked.tools:
         return {}
-    choice = asked.tool_choice or "auto"
+    choice = "auto" if asked.tool_choice is None else asked.tool_choice
     if by_name or isinstance(choice, str):
         return {"tools": asked.tools, "tool_choice": choice}
     named = [tool for tool in asked.tools if _name(tool) == _name(choice)]
