@@ -10,7 +10,7 @@ import pytest
 from api_client import Client, events
 
 from komt.api.errors import ApiError
-from komt.api.grammar import Grammars, closed
+from komt.api.grammar import Grammars, closed, grammar_of
 
 
 def by(schema: dict[str, Any]) -> dict[str, Any]:
@@ -63,6 +63,12 @@ def test_what_cannot_be_followed_is_refused(over_llama_cpp: Client, schema: dict
         ({"enum": ["긍정", "부정", None]}, lambda value: value in ("긍정", "부정", None)),
         ({"const": "x"}, lambda value: value == "x"),
         ({"type": "string", "format": "date"}, lambda value: len(value) == 10),
+        ({"$defs": {"감정": {"enum": ["기쁨"]}}, "$ref": "#/$defs/감정"}, lambda value: value == "기쁨"),
+        (
+            {"type": "array", "items": {"const": 1}, "minItems": 2, "maxItems": 2, "uniqueItems": False},
+            [1, 1].__eq__,
+        ),
+        ({"$defs": {"a/감": {"const": 1}}, "$ref": "#/$defs/a~1%EA%B0%90"}, lambda value: value == 1),
     ],
 )
 def test_an_answer_fulfils_its_schema(over_llama_cpp: Client, schema: dict[str, Any], right: Any):
@@ -87,6 +93,15 @@ def test_objects_are_closed_where_they_are_of_one_piece():
         {"$defs": {"i": item}, "properties": {"b": {**item, "$ref": "#/$defs/i"}}},
     ):
         assert closed(open_one) == open_one
+
+
+def test_references_are_written_as_addresses_and_what_only_looks_like_one_stays():
+    text = {"$ref": "#/가"}
+    schema = {"properties": {"const": text, "$ref": {"const": text, "items": [text]}}, "default": text}
+    address = {"$ref": "#/%EA%B0%80"}
+    told = json.loads(grammar_of({**schema, "additionalProperties": True}).partition("%json ")[2])
+    assert told["properties"] == {"const": address, "$ref": {"const": text, "items": [address]}}
+    assert told["default"] == text
 
 
 def test_a_schema_is_tried_once_and_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch):

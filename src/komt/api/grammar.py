@@ -64,8 +64,8 @@ class Grammars:
                 400,
                 "response_format.json_schema: no answer can be held to this schema: it is no JSON Schema, "
                 "nothing fulfils it, or it asks for what cannot be checked while the answer is written "
-                "(not, if, uniqueItems, contains, a format that is not known, a pattern with look-around, "
-                "a $ref to another document); leave that out",
+                "(not, if, uniqueItems, contains, oneOf whose parts overlap, a format that is not known, "
+                "a pattern with look-around, a $ref to another document); leave that out",
                 param="response_format",
                 code="invalid_value",
             )
@@ -113,7 +113,7 @@ def _closed(schema: Any) -> Any:
 
 
 def _linked(schema: Any) -> Any:
-    """The schema, its references as addresses are written: llguidance finds no `#/$defs/감정` otherwise."""
+    """The schema as llguidance reads it: it finds no `#/$defs/감정` that is not written as an address is."""
     if isinstance(schema, list):
         return [_linked(part) for part in schema]
     if not isinstance(schema, Mapping):
@@ -122,6 +122,8 @@ def _linked(schema: Any) -> Any:
     for word in _NAMED:
         if isinstance(parts := schema.get(word), Mapping):
             found[word] = {name: _linked(part) for name, part in parts.items()}
+    if found.get("uniqueItems") is False:  # says nothing, and is refused there
+        del found["uniqueItems"]
     if isinstance(reference := schema.get("$ref"), str):
         found["$ref"] = quote(reference, safe=_ADDRESS)
     return found
