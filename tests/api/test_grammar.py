@@ -104,6 +104,13 @@ def test_references_are_written_as_addresses_and_what_only_looks_like_one_stays(
     assert told["default"] == text
 
 
+def test_a_deep_schema_is_written_in_a_moment():
+    schema: dict[str, Any] = {"const": 1}
+    for _ in range(30):
+        schema = {"type": "object", "properties": {"안": {"items": schema}}}
+    assert grammar_of(schema).count('"additionalProperties": false') == 30
+
+
 def test_a_schema_is_tried_once_and_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("komt.api.grammar._MOST_KNOWN", 2)
     tried = []

@@ -118,10 +118,12 @@ def _linked(schema: Any) -> Any:
         return [_linked(part) for part in schema]
     if not isinstance(schema, Mapping):
         return schema
-    found = {word: part if word in _VALUES else _linked(part) for word, part in schema.items()}
-    for word in _NAMED:
-        if isinstance(parts := schema.get(word), Mapping):
-            found[word] = {name: _linked(part) for name, part in parts.items()}
+    found: Json = {}
+    for word, part in schema.items():
+        if word in _NAMED and isinstance(part, Mapping):
+            found[word] = {name: _linked(inner) for name, inner in part.items()}
+        else:
+            found[word] = part if word in _VALUES else _linked(part)
     if found.get("uniqueItems") is False:  # says nothing, and is refused there
         del found["uniqueItems"]
     if isinstance(reference := schema.get("$ref"), str):
