@@ -87,7 +87,9 @@ def test_objects_are_closed_where_they_are_of_one_piece():
     }
     spoken = {**item, "additionalProperties": item}
     assert closed(spoken) == {**item, "additionalProperties": shut}
+    assert closed({**item, "required": ["a"]}) == {**shut, "required": ["a"]}
     for open_one in (
+        {**item, "required": ["a", "나"]},
         {"allOf": [item, item]},
         {**item, "anyOf": [item, item]},
         {"$defs": {"i": item}, "properties": {"b": {**item, "$ref": "#/$defs/i"}}},

@@ -107,8 +107,13 @@ def _closed(schema: Any) -> Any:
             found[word] = [_closed(part) for part in parts]
         elif word in _SINGLE:
             found[word] = _closed(parts)
-    if "properties" in schema and not any(word in schema for word in _OTHERS):
-        found["additionalProperties"] = False
+    if isinstance(named := schema.get("properties"), Mapping) and not any(word in schema for word in _OTHERS):
+        required = schema.get("required", ())
+        # Where more is required than is named, others must be allowed.
+        if not isinstance(required, list) or all(
+            isinstance(name, str) and name in named for name in required
+        ):
+            found["additionalProperties"] = False
     return found
 
 
