@@ -55,6 +55,40 @@ def test_what_cannot_be_followed_is_refused(over_llama_cpp: Client, schema: dict
         assert (error["param"], error["code"]) == ("response_format", "invalid_value")
 
 
+def named(names: int, **more: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": {f"{place}": {"const": 1} for place in range(names)}, **more}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "array", "items": {"items": {"type": "null"}, "maxItems": 10**9}},
+        {"type": "array", "items": {"type": "null"}, "minItems": 1001},
+        named(451),
+        named(500, required=["1", "2"]),
+        {"anyOf": [named(100), named(100), named(100), named(100), named(100)]},
+    ],
+)
+def test_a_schema_that_would_hold_up_everybody_or_bind_nothing_is_refused(
+    over_llama_cpp: Client, schema: dict[str, Any]
+):
+    answer = over_llama_cpp.chat(**by(schema))
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "response_format")
+    assert "too big" in answer.json()["error"]["message"]
+
+
+def test_a_schema_as_big_as_may_be_binds(over_llama_cpp: Client):
+    schema = named(450, additionalProperties=False)
+    listed = {"type": "array", "items": schema, "minItems": 2, "maxItems": 1000}
+    for seed in range(2):
+        asked = {**by(listed), "seed": seed, "max_tokens": 120, "temperature": 0.8}
+        choice = over_llama_cpp.chat(**asked).json()["choices"][0]
+        told = choice["message"]["content"]
+        if choice["finish_reason"] == "stop":
+            assert all(set(item) <= set(schema["properties"]) for item in json.loads(told))
+        assert not set(told) - set('0123456789"{}[]:, \n\t')
+
+
 @pytest.mark.parametrize(
     ("schema", "right"),
     [
@@ -64,10 +98,7 @@ def test_what_cannot_be_followed_is_refused(over_llama_cpp: Client, schema: dict
         ({"const": "x"}, lambda value: value == "x"),
         ({"type": "string", "format": "date"}, lambda value: len(value) == 10),
         ({"$defs": {"감정": {"enum": ["기쁨"]}}, "$ref": "#/$defs/감정"}, lambda value: value == "기쁨"),
-        (
-            {"type": "array", "items": {"const": 1}, "minItems": 2, "maxItems": 2, "uniqueItems": False},
-            [1, 1].__eq__,
-        ),
+        ({"type": "integer", "minimum": 3, "maximum": 3, "uniqueItems": False}, (3).__eq__),
         ({"$defs": {"a/감": {"const": 1}}, "$ref": "#/$defs/a~1%EA%B0%90"}, lambda value: value == 1),
     ],
 )

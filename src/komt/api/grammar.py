@@ -23,6 +23,11 @@ from komt.api.errors import ApiError
 Json = dict[str, Any]
 ANY_OBJECT: Json = {"type": "object"}
 _MOST_KNOWN = 256
+# A grammar of an array counts its items, in a time that grows with their square: all answers would wait.
+_MOST_ITEMS = 1000
+# All that may come next is followed at once, up to 2,000 places in the grammar, four for a property that may
+# be left out; beyond, llama.cpp drops the grammar, in silence.
+_MOST_OPTIONAL = 450
 # Small models else write spaces without end, which JSON allows.
 _OPTIONS = {"whitespace_pattern": "[ \\n\\t]{0,20}"}
 # Where schemas stand in a schema.
@@ -54,6 +59,15 @@ class Grammars:
         Raises:
             ApiError: 400, llama.cpp would not be bound by it.
         """
+        if _most_items(schema) > _MOST_ITEMS or _optional(schema) > _MOST_OPTIONAL:
+            raise ApiError(
+                400,
+                "response_format.json_schema: the schema is too big: minItems and maxItems may be at most "
+                f"{_MOST_ITEMS:,} (without maxItems there is no limit), and at most {_MOST_OPTIONAL} properties "
+                "in all may be named and not required",
+                param="response_format",
+                code="invalid_value",
+            )
         grammar = grammar_of(schema)
         digest = hashlib.sha256(grammar.encode()).digest()
         if digest in self._known:
@@ -134,6 +148,30 @@ def _linked(schema: Any) -> Any:
     if isinstance(reference := schema.get("$ref"), str):
         found["$ref"] = quote(reference, safe=_ADDRESS)
     return found
+
+
+def _most_items(schema: Any) -> float:
+    """The largest number of items that a schema counts to."""
+    if isinstance(schema, list):
+        return max(map(_most_items, schema), default=0)
+    if not isinstance(schema, Mapping):
+        return 0
+    counts = (schema.get("minItems"), schema.get("maxItems"))
+    own = [count for count in counts if isinstance(count, (int, float))]
+    return max([*own, *map(_most_items, schema.values())], default=0)
+
+
+def _optional(schema: Any) -> int:
+    """How many properties a schema names and does not require, in all its objects."""
+    if isinstance(schema, list):
+        return sum(map(_optional, schema))
+    if not isinstance(schema, Mapping):
+        return 0
+    named, required = schema.get("properties"), schema.get("required")
+    names = set(named) if isinstance(named, Mapping) else set()
+    if isinstance(required, list):
+        names -= {name for name in required if isinstance(name, str)}
+    return len(names) + sum(map(_optional, schema.values()))
 
 
 def _composes(schema: Any) -> bool:
