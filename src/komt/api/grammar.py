@@ -63,8 +63,8 @@ class Grammars:
             raise ApiError(
                 400,
                 "response_format.json_schema: the schema is too big: minItems and maxItems may be at most "
-                f"{_MOST_ITEMS:,} (without maxItems there is no limit), and at most {_MOST_OPTIONAL} properties "
-                "in all may be named and not required",
+                f"{_MOST_ITEMS:,} (without maxItems there is no limit), and at most {_MOST_OPTIONAL} "
+                "properties in all may be named and not required",
                 param="response_format",
                 code="invalid_value",
             )
