@@ -95,6 +95,27 @@ def test_requests_for_different_adapters_at_once_do_not_mix(client: Client):
     assert together == [alone[name] for name in asked]
 
 
+def test_a_prompt_remembered_with_one_adapter_is_not_taken_for_another(
+    adapters: dict[str, Path], folder: Path, gguf: Path
+):
+    texts = [f"{place}: {'고양이는 왜 물을 싫어하나요? ' * 12}" for place in ("가", "나")]
+    one, other = NAMES
+    files = {name: str(as_gguf(path, path.with_suffix(".3.gguf"))) for name, path in adapters.items()}
+    with running(str(gguf), files, opening=Opening(slots=1, context=1024)) as address:
+        client = Client(address, "tiny")
+        # The second moves the first out of the only slot, and the third has its text.
+        asked = [(one, 0), (other, 1), (other, 0), (one, 1), (other, 0)]
+        told = [
+            client.chat(
+                model=name, messages=[{"role": "user", "content": texts[text]}], temperature=0, max_tokens=8
+            ).json()
+            for name, text in asked
+        ]
+    assert told[2]["choices"] == told[4]["choices"]
+    cached = [answer["usage"]["prompt_tokens_details"]["cached_tokens"] for answer in told]
+    assert max(cached) < 10 < told[2]["usage"]["prompt_tokens"]
+
+
 def test_an_adapter_answers_alike_by_both_engines(adapters: dict[str, Path], folder: Path, gguf: Path):
     words = {name: str(path) for name, path in adapters.items()}
     files = {name: str(as_gguf(path, path.with_suffix(".2.gguf"))) for name, path in adapters.items()}

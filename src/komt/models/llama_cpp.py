@@ -150,7 +150,7 @@ def start(
             as the caches of all slots hold in 2 GiB, at least 4,096 each.
         slots: how many requests are computed at the same time; others wait.
         threads: to compute with; 0: one for each core.
-        kept_mib: memory for prompts whose slot went to others; 0: 512 MiB.
+        kept_mib: memory for prompts whose slot went to others; 0: 512 MiB. With adapters none are kept.
         embeddings: serve embeddings instead of texts.
         page: llama.cpp's own page at `/`.
 
@@ -171,7 +171,8 @@ def start(
         params = _parameters(path, adapters, each * slots, slots, threads or _cores())
         params.api_keys, params.verbosity = [key], verbosity
         params.embedding, params.ui = embeddings, page
-        params.cache_ram_mib = kept_mib or _KEPT_PROMPTS_MIB
+        # llama.cpp finds kept prompts by their tokens alone: those of another adapter would be taken.
+        params.cache_ram_mib = 0 if adapters else kept_mib or _KEPT_PROMPTS_MIB
         return params
 
     with spinning_threads():
