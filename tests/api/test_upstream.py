@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from komt.api.upstream import GoneError, Upstream
+from komt.api.upstream import GoneError, Upstream, _unchunked
 
 
 def talk(answer: bytes, ask: Callable[[Upstream], object]) -> tuple[object, bytes]:
@@ -49,6 +49,17 @@ def test_a_request_is_sent_as_json_with_the_key_and_the_answer_read_whole():
     assert body == b'{"\\uc9c8\\ubb38": "\\uac00"}'
 
 
+def test_chunks_are_joined_wherever_the_network_parts_them():
+    data = b"3\r\nabc\r\nA;x=y\r\n0\r\n\r\n45678\r\n1 \r\n!\r\n0\r\nTrailer: x\r\n\r\n"
+    for size in range(1, len(data) + 1):
+        found, rest, ended = b"", b"", False
+        for place in range(0, len(data), size):
+            if not ended:
+                part, rest, ended = _unchunked(rest + data[place : place + size])
+                found += part
+        assert (found, ended) == (b"abc0\r\n\r\n45678!", True)
+
+
 def test_an_answer_without_a_length_ends_with_the_connection():
     assert talk(b"HTTP/1.1 200 OK\r\n\r\nall of it", read)[0] == (200, b"all of it")
 
@@ -61,6 +72,9 @@ def test_an_answer_without_a_length_ends_with_the_connection():
         b"no HTTP at all\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nmany\r\nabc\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1" * 9999,
     ],
 )
 def test_a_server_that_breaks_off_is_gone(answer: bytes):
