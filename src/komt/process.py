@@ -132,6 +132,15 @@ def share_heaps() -> None:
         ctypes.CDLL(None).mallopt(arena_max, 2)
 
 
+def give_back_memory() -> None:
+    """Give the system what lies free in the C library's heap, where that is glibc.
+
+    What tensors of one work leave behind does not always suit the next: the process would grow beside it.
+    """
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def _explain_os_error(error: OSError) -> str:
     where = f"\n  where: {error.filename}" if error.filename else ""
     if _is_full_disk(error):

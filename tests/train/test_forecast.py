@@ -115,6 +115,32 @@ def test_a_folder_without_configuration_is_told(tmp_path, capsys):
     assert "config.json" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["{}/models/absent", "models/absent"])
+def test_an_absent_folder_is_told_at_once_with_what_lies_beside_it(name, tmp_path, monkeypatch, capsys):
+    (tmp_path / "models" / "present").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    name = name.format(tmp_path)
+    assert main(["check", "llama2-7b-qlora-24gb", f"model.name={name}", "--memory", "24"]) == 2
+    said = capsys.readouterr().err
+    assert f"there is no folder '{name}'" in said
+    assert "present" in said
+
+
+def test_without_the_hub_the_configuration_is_asked_for_once(monkeypatch, capsys):
+    asked = []
+
+    def refuse(name, **kwargs):
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        asked.append(kwargs["allow_patterns"])
+        raise LocalEntryNotFoundError("no network")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    assert main(["check", "llama2-7b-qlora-24gb", "model.name=org/name", "--memory", "24"]) == 1
+    assert "the hub cannot be reached" in capsys.readouterr().err
+    assert asked == [["config.json"]]
+
+
 @pytest.mark.gpu
 def test_an_8b_shape_in_nf4_trains_under_24_gib_as_predicted(folder, monkeypatch):
     if not torch.cuda.is_available():

@@ -41,29 +41,42 @@ def show_forecast(recipe: Recipe, memory_gib: float, *, as_json: bool) -> int:
     return int(not fits)
 
 
-def configuration_of(recipe: Recipe) -> Path | str:
-    """Where the model's config.json lies: a folder (of which nothing else is needed), or a hub id.
+def configuration_of(recipe: Recipe) -> Path:
+    """The folder of the model's config.json; nothing else of it is needed, or fetched from the hub.
 
     Raises:
-        UsageError: preference training, whose bins are others.
+        UsageError: preference training, whose bins are others; or no such folder.
+        ModelError: the hub does not give it.
     """
     from komt.models.catalog import CATALOG
-    from komt.models.hub import HUB_ID
+    from komt.models.hub import HUB_ID, fetch
     from komt.models.resolve import resolve
 
     if recipe.train.objective != "sft":
         raise UsageError("--memory predicts supervised training only", where="train.objective")
-    name = recipe.model.name
-    if Path(name).expanduser().is_dir():
-        return Path(name).expanduser()
+    name, remote_code = recipe.model.name, recipe.model.remote_code
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
     if name in CATALOG and CATALOG.get(name).embedded is None:
-        return CATALOG.get(name).hub
+        return fetch(CATALOG.get(name).hub, remote_code, configuration_only=True)
+    if name not in CATALOG and path.parent.name and path.parent.is_dir():
+        raise UsageError(
+            f"there is no folder '{name}'",
+            where="model.name",
+            cure=f"what lies in {path.parent}: {_folders_in(path.parent)}",
+        )
     if HUB_ID.fullmatch(name):
-        return name
+        return fetch(name, remote_code, configuration_only=True)
     return resolve(name).folder
 
 
-def _fitting(recipe: Recipe, folder: Path | str, there: float) -> tuple[str, ...]:
+def _folders_in(folder: Path) -> str:
+    names = sorted(one.name for one in folder.iterdir() if one.is_dir())
+    return ", ".join([*names[:5], *(["…"] if len(names) > 5 else [])]) or "no folders"
+
+
+def _fitting(recipe: Recipe, folder: Path, there: float) -> tuple[str, ...]:
     """The first of a few changes, each with those before it, with which the training fits."""
     from komt.train.forecast import forecast
     from komt.train.room import recipe_with

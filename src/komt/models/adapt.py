@@ -24,7 +24,7 @@ def attach_lora(model: Any, lora: LoraPart, seed: int) -> Any:
 
     Raises:
         UsageError: a target that names no linear layer (the message lists those there are), or a module to
-            save that is none, is quantised, or is a target as well.
+            save that is none, is quantised, or is a target as well; dropout or DoRA on experts.
     """
     import torch
 
@@ -51,11 +51,26 @@ def attach_lora(model: Any, lora: LoraPart, seed: int) -> Any:
     model.requires_grad_(False)
     with quiet(), torch.random.fork_rng():
         torch.manual_seed(seed)
-        adapted = get_peft_model(model, config, autocast_adapter_dtype=True)
+        try:
+            adapted = get_peft_model(model, config, autocast_adapter_dtype=True)
+        except ValueError as error:
+            raise _explained(error, model) from error
     _train_whole_layers_in_fp32(adapted)
     if lora.dropout and next(model.parameters()).device.type == "cpu":
         _use_cpu_dropout(adapted)
     return adapted
+
+
+def _explained(error: ValueError, model: Any) -> Exception:
+    """All linear layers of a mixture of experts are the experts, too, on which LoRA knows fewer options."""
+    if "ParamWrapper does not work" not in str(error):
+        return error
+    return UsageError(
+        "LoRA on the experts of this model takes neither dropout nor DoRA",
+        where="train.lora",
+        cure="train.lora.dropout=0 (and train.lora.dora=false), or leave the experts out: "
+        f"train.lora.targets=[{', '.join(linear_layers(model))}]",
+    )
 
 
 def _train_whole_layers_in_fp32(model: Any) -> None:

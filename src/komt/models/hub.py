@@ -13,19 +13,21 @@ _WANTED = ["*.safetensors", "*.json", "*.model", "*.jinja", "merges.txt", "vocab
 _UNWANTED = ["*/*", "consolidated*"]
 
 
-def fetch(name: str, remote_code: bool = False) -> Path:
+def fetch(name: str, remote_code: bool = False, *, configuration_only: bool = False) -> Path:
     """The folder of a hub model in the hub's cache, fetched when it is not there; HF_HUB_OFFLINE is heeded.
 
     Args:
         name: `org/name`.
         remote_code: also fetch the repository's Python files.
+        configuration_only: without weights and tokenizer.
 
     Raises:
         ModelError: unreachable, not found, or not allowed: what to do in each case.
     """
     from huggingface_hub import errors, snapshot_download
 
-    wanted = [*_WANTED, "*.py"] if remote_code else _WANTED
+    wanted = ["config.json"] if configuration_only else _WANTED
+    wanted = [*wanted, "*.py"] if remote_code else wanted
     try:
         return Path(snapshot_download(name, allow_patterns=wanted, ignore_patterns=_UNWANTED))
     except errors.GatedRepoError as error:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from komt.errors import KomtError, ModelError, need, one_line
 from komt.models.adapt import attach_lora, save_adapter, save_full
+from komt.models.configuration import read_configuration
 from komt.models.place import Place
 from komt.models.quiet import quiet
 from komt.models.template import ensure_template
@@ -171,12 +172,9 @@ def _with_adapter(model: Any, place: Place, trainable: bool) -> Any:
 
 def _attention(place: Place) -> str:
     """SDPA, or the family's own form where it has none (soft caps and sinks: Gemma 2, gpt-oss)."""
-    from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-    config = AutoConfig.from_pretrained(
-        place.folder, trust_remote_code=place.remote_code, local_files_only=True
-    )
+    config = read_configuration(place.folder, remote_code=place.remote_code)
     family = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)  # none: the model's own Python code
     return "sdpa" if getattr(family, "_supports_sdpa", True) else "eager"
 

@@ -15,6 +15,7 @@ from komt.pack.batch import pack_sequences
 from komt.pack.encode import TokenSequence
 from komt.pack.flex import BLOCK_TOKENS, leave_flex, suits, use_flex, uses_flex
 from komt.pack.loss import target_losses
+from komt.process import give_back_memory
 
 Way = Literal["shared", "packed", "single"]
 
@@ -54,6 +55,12 @@ def probe(model: Any) -> Parity:
 
     A model that cannot compute even one sequence raises whatever it raises.
     """
+    found = _probe_kernels(model)
+    give_back_memory()  # the padded pass is the largest before training
+    return found
+
+
+def _probe_kernels(model: Any) -> Parity:
     if not suits(model):
         return _probe(model)
     use_flex(model)
@@ -112,6 +119,9 @@ def device_of(model: Any) -> torch.device:
 def _evaluating(model: Any) -> Iterator[None]:
     training = model.training
     model.eval()
+    for module in model.modules():
+        if type(module).__name__ == "Linear8bitLt":
+            module.train()  # on a CPU bitsandbytes computes otherwise in evaluation, in much more memory
     try:
         yield
     finally:

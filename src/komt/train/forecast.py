@@ -3,7 +3,7 @@
 Neither weights nor data nor a GPU are needed: the model is built without storage (torch's meta device), its
 weights are counted by the bits they would be held in, and what autograd keeps is counted over small bins
 whose attention keeps what FlexAttention keeps: queries, keys, values, output and one sum a query. The bin
-is a full one.
+is a full one. Linear attention is counted as transformers computes it without kernels of its own.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from komt.errors import KomtError, ModelError, one_line
+from komt.models.configuration import read_configuration
 from komt.models.load import attach_lora
 from komt.models.quiet import quiet
-from komt.pack.masks import attention_masks
+from komt.pack.masks import attention_masks, unconfined_layers
 from komt.recipe import Recipe
-from komt.train.memory import NF4_BYTES, BinSize, Prediction, Saved, estimate, shape_of
+from komt.train.memory import LAYER_WORK, NF4_BYTES, BinSize, Prediction, Saved, estimate, shape_of
 
 # Of a full bin's tokens so many are trained on: short answers after long passages are far fewer.
 TARGET_SHARE = 0.25
@@ -49,12 +51,12 @@ def _attention(
     return output.transpose(1, 2).contiguous(), None
 
 
-def forecast(recipe: Recipe, folder: Path | str) -> Prediction:
+def forecast(recipe: Recipe, folder: Path) -> Prediction:
     """The predicted peak on a GPU, at a full bin of `pack.tokens`.
 
     Args:
         recipe: of a training with LoRA, or in full.
-        folder: with the model's config.json; or a hub id whose configuration is in the hub's cache.
+        folder: with the model's config.json.
 
     Raises:
         ModelError: the configuration cannot be read, or such layers cannot be counted without data.
@@ -65,48 +67,43 @@ def forecast(recipe: Recipe, folder: Path | str) -> Prediction:
     if recipe.model.bits < 16:
         largest = max(module.in_features * module.out_features for module in linear)
         shape = replace(shape, largest_layer=largest)
+    held = held_bytes(model, recipe)
     try:
-        saved = count_saved(model)
+        with without_values(model) as empty:
+            saved = count_saved(empty)
     except Exception as error:
         raise ModelError(
             f"what training keeps in memory cannot be counted without the weights: {one_line(error)}",
             where=str(folder),
             cure="komt check with the model itself",
         ) from error
+    checkpointing = recipe.train.gradient_checkpointing
+    if checkpointing and recipe.train.method == "lora":
+        # LoRA on experts makes whole weights; layer by layer, with their gradients, where all is redone.
+        saved = replace(saved, fixed=min(1.0, LAYER_WORK / shape.layers) * saved.fixed)
     tokens = recipe.pack.tokens
     size = BinSize(tokens, max(1, round(TARGET_SHARE * tokens)), 0)
-    held = held_bytes(model, recipe)
-    return Prediction(
-        estimate(shape, saved, size, held, checkpointing=recipe.train.gradient_checkpointing),
-        size,
-        shape,
-        saved,
-    )
+    return Prediction(estimate(shape, saved, size, held, checkpointing=checkpointing), size, shape, saved)
 
 
-def meta_model(recipe: Recipe, folder: Path | str) -> Any:
+def meta_model(recipe: Recipe, folder: Path) -> Any:
     """The model without storage, LoRA on it where that is trained.
 
     Raises:
-        ModelError: the configuration cannot be read.
+        ModelError: as `read_configuration`, or no language model is made of it.
     """
-    from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM
+    from transformers import AttentionInterface, AutoModelForCausalLM
     from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-    try:
-        with quiet():
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=recipe.model.remote_code)
-    except Exception as error:
-        raise ModelError(
-            f"the configuration cannot be read: {one_line(error)}",
-            where=str(folder),
-            cure="give model.name a folder that holds the model's config.json",
-        ) from error
+    remote_code = recipe.model.remote_code
+    config = read_configuration(folder, remote_code=remote_code)
     AttentionInterface.register(NAME, _attention)
     AttentionMaskInterface.register(NAME, sdpa_mask)
     try:
         with quiet(), torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, attn_implementation=NAME)
+            model = AutoModelForCausalLM.from_config(
+                config, dtype=torch.bfloat16, attn_implementation=NAME, trust_remote_code=remote_code
+            )
         if recipe.train.method == "full":
             return model.train()
         # Under autocast LoRA computes in bf16, whatever its weights are held in.
@@ -141,6 +138,13 @@ def _quantised(model: Any) -> Iterator[tuple[str, Any]]:
             yield name, module
 
 
+@contextmanager
+def without_values(model: Any) -> Iterator[Any]:
+    """The model with tensors that have a shape and a device but no values: more runs on them than on meta."""
+    with quiet(), FakeTensorMode(allow_non_fake_inputs=True):
+        yield model.to_empty(device="cpu")
+
+
 def count_saved(model: Any) -> Saved:
     """Solve what autograd keeps by token, by row, and always, from three small bins."""
     counted = [kept_bytes(model, tokens, rows) for tokens, rows in _COUNTED]
@@ -155,7 +159,9 @@ def kept_bytes(model: Any, tokens: int, rows: int) -> float:
     ids = torch.zeros(1, tokens, dtype=torch.long, device=device)
     keep = torch.arange(rows, device=device)
     none = torch.zeros(0, dtype=torch.long)
-    masks = attention_masks(model.config, torch.ones(0, 0, dtype=torch.bool), none, none)  # none is looked at
+    masks = None  # such layers get a sequence alone
+    if not unconfined_layers(model.config):
+        masks = attention_masks(model.config, torch.ones(0, 0, dtype=torch.bool), none, none)  # not looked at
     with _counting(model) as sizes:
         logits = model(
             input_ids=ids,

@@ -37,10 +37,12 @@ from komt.recipe import Recipe
 GIB = 2**30
 HEAP_SHARE = 0.35
 # With checkpointing, tensors of the layer that is computed again: what it keeps, its gradients, what passes.
-_LAYER_WORK = 3.0
+LAYER_WORK = 3.0
 _LOGIT_CHUNK, _GPU_LOGIT_CHUNK = 1 << 22, 1 << 26  # pack/loss.py: 2**20 and 2**24 elements in fp32
 # NF4 with doubly quantised scales: 4 bits, 8/64 for a block's scale, 32/(64·256) for the scales' scale.
 NF4_BYTES, _INT8_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8, 1.0
+# Names of two-dimensional weights that bitsandbytes leaves alone.
+_WHOLE = ("embed", "lm_head", ".experts.", ".gate.weight", ".router.")
 # Two averages in 8 bits, each with an fp32 scale for 256 numbers.
 _AVERAGES_8BIT = 2 * (1 + 4 / 256)
 
@@ -173,7 +175,7 @@ def estimate(
     kept = saved.layers(size)
     if checkpointing:
         inputs = shape.layers * shape.hidden * shape.width * size.tokens
-        kept = inputs + _LAYER_WORK * kept / shape.layers
+        kept = inputs + LAYER_WORK * kept / shape.layers
     kept += saved.row * size.rows
     logits = size.rows * shape.vocabulary
     chunk = _LOGIT_CHUNK if shape.on_cpu else _GPU_LOGIT_CHUNK
@@ -223,7 +225,10 @@ def size_of(held: Sequence[TokenSequence], *, share: bool) -> BinSize:
 
 
 def weight_bytes(folder: Path, bits: int) -> float:
-    """Bytes of a model's weights in so many bits, by its files' headers; embeddings and head stay in bf16."""
+    """Bytes of a model's weights in so many bits, by its files' headers.
+
+    Embeddings, head, experts and what routes to them are no linear layers, and stay in bf16.
+    """
     total = 0.0
     for file in sorted(folder.glob("model*.safetensors")):
         with file.open("rb") as opened:
@@ -237,5 +242,5 @@ def weight_bytes(folder: Path, bits: int) -> float:
 def _bytes_each(name: str, entry: dict[str, Any], bits: int) -> float:
     if bits >= 16:
         return bits / 8
-    is_linear = len(entry["shape"]) == 2 and "embed" not in name and "lm_head" not in name
+    is_linear = len(entry["shape"]) == 2 and not any(part in name for part in _WHOLE)
     return {4: NF4_BYTES, 8: _INT8_BYTES}[bits] if is_linear else 2.0

@@ -11,6 +11,7 @@ import torch
 from komt.models.place import Place
 from komt.pack.plan import Step
 from komt.pack.probe import Parity, Way, device_of, probe
+from komt.process import give_back_memory
 from komt.recipe import Recipe
 from komt.train.finding import Finding
 from komt.train.held import bytes_now, bytes_there
@@ -52,6 +53,7 @@ class Plan:
 def load_and_plan(recipe: Recipe, place: Place, rows: TrainingRows) -> Plan:
     """Load the model as training does, probe it, and plan the steps."""
     model = trainable_model(recipe, place)
+    give_back_memory()
     loaded, _ = bytes_now(device_of(model))
     parity = probe(model)
     way = used_way(recipe, parity)
@@ -197,6 +199,7 @@ def predict(recipe: Recipe, plan: Plan) -> Prediction:
     """The peak of training, at the bin that keeps most. The model is to be thrown away afterwards."""
     shape = shape_of(plan.model, recipe)
     saved = count_saved(recipe, plan.model, plan.way)
+    give_back_memory()
     size = max((size for some in plan.sizes for size in some), key=saved.of)
     several = any(len(some) > 1 for some in plan.sizes)
     checkpointing = recipe.train.gradient_checkpointing
