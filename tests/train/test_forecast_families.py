@@ -78,8 +78,8 @@ def test_each_family_is_predicted(folder, capsys):
 
 
 def test_dropout_on_experts_is_told_with_what_to_do(folder, toy_recipe):
-    if not {"mixtral", "qwen3_moe"} & {json.loads((folder / "config.json").read_text())["model_type"]}:
-        pytest.skip("LoRA goes on no experts here")
+    if json.loads((folder / "config.json").read_text())["model_type"] not in {"mixtral", "qwen3_moe"}:
+        return  # LoRA goes on no experts here
     with pytest.raises(UsageError, match="neither dropout nor DoRA") as told:
         meta_model(toy_recipe(folder, bits=16, lora={"dropout": 0.1}), folder)
     assert "train.lora.targets=[k_proj, o_proj, q_proj, v_proj]" in str(told.value)

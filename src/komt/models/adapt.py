@@ -49,19 +49,20 @@ def attach_lora(model: Any, lora: LoraPart, seed: int) -> Any:
         task_type="CAUSAL_LM",
     )
     model.requires_grad_(False)
+    layers = linear_layers(model)
     with quiet(), torch.random.fork_rng():
         torch.manual_seed(seed)
         try:
             adapted = get_peft_model(model, config, autocast_adapter_dtype=True)
         except ValueError as error:
-            raise _explained(error, model) from error
+            raise _explained(error, layers) from error
     _train_whole_layers_in_fp32(adapted)
     if lora.dropout and next(model.parameters()).device.type == "cpu":
         _use_cpu_dropout(adapted)
     return adapted
 
 
-def _explained(error: ValueError, model: Any) -> Exception:
+def _explained(error: ValueError, layers: list[str]) -> Exception:
     """All linear layers of a mixture of experts are the experts, too, on which LoRA knows fewer options."""
     if "ParamWrapper does not work" not in str(error):
         return error
@@ -69,7 +70,7 @@ def _explained(error: ValueError, model: Any) -> Exception:
         "LoRA on the experts of this model takes neither dropout nor DoRA",
         where="train.lora",
         cure="train.lora.dropout=0 (and train.lora.dora=false), or leave the experts out: "
-        f"train.lora.targets=[{', '.join(linear_layers(model))}]",
+        f"train.lora.targets=[{', '.join(layers)}]",
     )
 
 
