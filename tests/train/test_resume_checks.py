@@ -7,9 +7,10 @@ import signal
 import pytest
 import torch
 
-from komt.errors import ModelError
+from komt.errors import ModelError, UsageError
 from komt.train import loop as loop_module
 from komt.train.checkpoint import checkpoints, find_newest
+from komt.train.identity import run_settings
 from komt.train.log import TrainLog
 from komt.train.loop import Interrupted
 from komt.train.numerics import changed, numerics
@@ -82,3 +83,13 @@ def test_compilation_and_dtype_are_seen(toy_recipe):
     assert (then["dtype"], then["compiled"]) == ("bfloat16", False)
     now = numerics(toy_recipe(bits=16), torch.compile(layer, backend="eager"), "shared", 1)
     assert changed(then, now) == ["compiled: False then, True now"]
+
+
+def test_another_optimiser_is_named_with_both_values(stopped, toy_recipe, tmp_path):
+    folder = tmp_path / "train" / "checkpoints"
+    recipe = toy_recipe(optim="adamw_8bit", keep_best=True)
+    with pytest.raises(UsageError) as told:
+        find_newest(folder, run_settings(recipe, "other", []))
+    said = told.value.what.splitlines()
+    assert "  - train.optim: 'adamw' then, 'adamw_8bit' now" in said
+    assert "  - train.save_steps: without effect then, 50 now" in said

@@ -26,6 +26,8 @@ _WEIGHTS, _OPTIMISER, _STATE, _MANIFEST = (
     "state.json",
     "manifest.json",
 )
+# What is left out of a run's settings with this value.
+_LEFT_OUT = {"train.optim": "adamw", "train.objective": "sft"}
 _NAME = re.compile(r"step-\d+")
 
 
@@ -230,9 +232,14 @@ def differences(path: Path, settings: Mapping[str, Any]) -> str:
     keys = [key for key in sorted({*settings, *then}) if then.get(key) != settings.get(key)]
     # The hash of everything says nothing where a setting that differs is named.
     named = [key for key in keys if key != INPUTS] or keys
-    return "\n".join(
-        f"  - {key}: {_short(then.get(key))} then, {_short(settings.get(key))} now" for key in named
-    )
+    return "\n".join(f"  - {key}: {_told(then, key)} then, {_told(settings, key)} now" for key in named)
+
+
+def _told(settings: Mapping[str, Any], key: str) -> str:
+    """A setting's value; one that changes nothing is left out of a run's settings (`identity.run_settings`)."""
+    if key in settings:
+        return _short(settings[key])
+    return _short(_LEFT_OUT[key]) if key in _LEFT_OUT else "without effect"
 
 
 def _state(path: Path) -> State | None:
