@@ -70,7 +70,9 @@ def test_memory_is_predicted_with_code_of_its_own(own_code, capsys):
     assert "it fits" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("text", "what"), [("{", "not valid JSON"), ('{"model_type": "no-such"}', "no-such")])
+@pytest.mark.parametrize(
+    ("text", "what"), [("{", "not valid JSON"), ('{"model_type": "no-such"}', "no-such")]
+)
 def test_an_unreadable_one_is_told(tmp_path, text, what):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ModelError, match=what):

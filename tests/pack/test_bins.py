@@ -25,7 +25,7 @@ def sharers(count, shared, own, first=1000):
 
 
 def test_the_largest_goes_first_and_each_into_the_fullest_bin_with_room():
-    assert fill_bins(strangers(3, 60, 50, 38, 12), PackPart(tokens=100)) == [[1, 3], [2, 4, 0]]
+    assert fill_bins(strangers(3, 60, 50, 38, 12), PackPart(tokens=100), 100) == [[1, 3], [2, 4, 0]]
     assert fill_bins(strangers(30, 30, 30), PackPart(tokens=60)) == [[0, 1], [2]]
 
 
@@ -67,3 +67,26 @@ def test_every_sequence_is_in_one_bin_and_no_bin_is_over_its_size(share):
     ]
     assert max(sizes) <= 128
     assert sum(sizes) > 0.8 * 128 * len(bins)
+
+
+def test_where_no_size_is_given_bins_are_level():
+    tens = strangers(*[10] * 24)
+    assert [len(members) for members in fill_bins(tens, PackPart(tokens=100), 100)] == [10, 10, 4]
+    assert [len(members) for members in fill_bins(tens, PackPart(tokens=100))] == [8, 8, 8]
+    # What stands alone has no part in it.
+    alone = fill_bins([*strangers(300), *strangers(*[10] * 24)], PackPart(tokens=100, share=False))
+    assert [len(members) for members in alone] == [1, 8, 8, 8]
+
+
+def test_level_bins_are_no_more_than_others_and_hold_the_same():
+    random = np.random.default_rng(5)
+    for _ in range(40):
+        sequences = strangers(*random.integers(1, 120, random.integers(1, 60)))
+        pack = PackPart(tokens=128, share=False)
+        level, other = fill_bins(sequences, pack), fill_bins(sequences, pack, 128)
+        largest = [
+            max(sum(len(sequences[i]) for i in members) for members in bins) for bins in (level, other)
+        ]
+        assert len(level) <= len(other)
+        assert largest[0] <= largest[1] <= 128
+        assert sorted(sum(level, [])) == list(range(len(sequences)))

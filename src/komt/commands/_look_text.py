@@ -117,6 +117,8 @@ def _show_outlook(console: Console, outlook: Outlook) -> None:
             f"plan: {outlook.steps:,} steps, {outlook.bins:,} bins (at least {outlook.least_bins:,} are "
             f"needed), {outlook.flat_tokens:,} tokens, {outlook.packed_tokens:,} after packing"
         )
+    if outlook.fullness:
+        print(outlook.fullness)
     if outlook.estimate and outlook.size:
         peak, size = outlook.estimate.total / _GIB, outlook.size
         where = "" if outlook.device == "cpu" else " (the sum has not been measured on a GPU)"

@@ -13,8 +13,7 @@ from komt.example import Example, Message
 from komt.files import hash_of
 from komt.pack.bins import fill_bins
 from komt.pack.encode import TokenSequence, encode
-from komt.pack.plan import Step, plan_steps
-from komt.pack.trie import trie_tokens
+from komt.pack.plan import Step, packed_tokens, plan_steps
 from komt.recipe import PackPart, TrainPart
 
 
@@ -114,5 +113,5 @@ def _both(members: Iterable[int]) -> tuple[int, ...]:
 def _step_of(step: Step, sequences: Sequence[TokenSequence], share: bool) -> Step:
     bins = tuple(_both(members) for members in step.bins)
     flat = sum(len(sequences[place]) for members in bins for place in members)
-    packed = sum(trie_tokens([sequences[place].ids for place in members]) for members in bins)
-    return replace(step, bins=bins, tokens=packed if share else flat, flat_tokens=flat)
+    tokens = packed_tokens(([sequences[place].ids for place in members] for members in bins), share=share)
+    return replace(step, bins=bins, tokens=sum(tokens), flat_tokens=flat, bin_tokens=tokens)

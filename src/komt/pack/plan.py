@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,12 +25,14 @@ class Step:
         bins: indices of the sequences that each forward pass holds.
         weight: sum of target weights over all bins, by which the loss is divided.
         tokens: tokens of the bins as packed; flat_tokens: of the sequences one by one.
+        bin_tokens: of each bin as packed, where it was counted.
     """
 
     bins: tuple[tuple[int, ...], ...]
     weight: float
     tokens: int
     flat_tokens: int
+    bin_tokens: tuple[int, ...] = ()
 
     @property
     def sequences(self) -> tuple[int, ...]:
@@ -44,10 +47,9 @@ def plan_steps(
 
     A step holds about `step_tokens` tokens counted unshared (or `step_examples` sequences), so that sharing,
     bin size and accumulation change nothing but speed. Each epoch is shuffled by (seed, epoch); a fraction
-    of an epoch is the first part of it. Bins are filled up to `fill` tokens (default: `pack.tokens`), which
-    an indivisible passage may exceed.
+    of an epoch is the first part of it. Bins are filled as `fill_bins` does; an indivisible passage may
+    exceed `fill`.
     """
-    fill = min(fill or pack.tokens, pack.tokens)
     steps: list[Step] = []
     whole, part = int(train.epochs), train.epochs - int(train.epochs)
     sizes = np.array([1 if train.step_examples else len(sequence) for sequence in sequences])
@@ -123,10 +125,17 @@ def _step(sequences: Sequence[TokenSequence], members: list[int], pack: PackPart
     members = sorted(members)
     ids = [sequences[index].ids for index in members]
     bins = fill_bins(ids, pack, fill)
-    flat = sum(map(len, ids))
+    held = [[ids[place] for place in places] for places in bins]
+    bin_tokens = packed_tokens(held, share=pack.share)
     return Step(
         bins=tuple(tuple(members[place] for place in places) for places in bins),
         weight=float(sum(sequences[i].weights[1:].sum() for i in members)),
-        tokens=sum(trie_tokens([ids[i] for i in places]) for places in bins) if pack.share else flat,
-        flat_tokens=flat,
+        tokens=sum(bin_tokens),
+        flat_tokens=sum(map(len, ids)),
+        bin_tokens=bin_tokens,
     )
+
+
+def packed_tokens(bins: Iterable[Sequence[npt.NDArray[np.integer[Any]]]], *, share: bool) -> tuple[int, ...]:
+    """Tokens of each bin as packed."""
+    return tuple(trie_tokens(held) if share else sum(map(len, held)) for held in bins)

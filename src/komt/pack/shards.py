@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,12 @@ from komt.models.resolve import resolve
 from komt.pack.batch import Batch, batch_of, packed_arrays
 from komt.pack.encode import Conversation, TokenSequence, encode
 from komt.pack.fit import tokenizer_named
+from komt.pack.fullness import Fullness, fullness
 from komt.pack.plan import Step, plan_steps
 from komt.process import collecting_seldom
 from komt.recipe import Recipe
 
-VERSION = 1
+VERSION = 2
 # Encoded at a time: a tokenizer's answer is a list of Python numbers, which take much memory.
 _ENCODED_ROWS = 2048
 _ARRAYS = ("ids", "positions", "ends", "rows", "target_rows", "targets", "weights", "sequence")
@@ -52,6 +53,7 @@ class Shards:
         paths: the files, in the order of the examples.
         sequences: how many there are (one is a supervised turn with all before it); so bins and steps.
         tokens: of the bins as packed; flat_tokens: of the sequences one by one.
+        last_tokens, last_bins, level_places: see `fullness.Fullness`.
     """
 
     paths: tuple[Path, ...]
@@ -60,6 +62,13 @@ class Shards:
     steps: int
     tokens: int
     flat_tokens: int
+    last_tokens: int
+    last_bins: int
+    level_places: int
+
+    def fullness(self, size: int) -> Fullness:
+        """How full bins of so many tokens (`pack.tokens`) are."""
+        return Fullness(size, self.tokens, self.bins, self.last_tokens, self.last_bins, self.level_places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +174,12 @@ def write_shard(job: _Job) -> None:
     epoch = recipe.train.model_copy(update={"epochs": 1.0})
     steps = plan_steps(sequences, recipe.pack, epoch, recipe.seed + (job.group << 32)) if sequences else []
     packed = _packed(sequences, steps, share=recipe.pack.share)
+    counts = asdict(fullness(steps, recipe.pack.tokens))
+    del counts["size"]
     about = {
         "sequences": len(sequences),
-        "bins": len(packed),
         "steps": len(steps),
-        "tokens": sum(step.tokens for step in steps),
+        **counts,
         "flat_tokens": sum(step.flat_tokens for step in steps),
     }
     write_part(job.out, packed, about)

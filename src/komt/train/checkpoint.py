@@ -236,7 +236,7 @@ def differences(path: Path, settings: Mapping[str, Any]) -> str:
 
 
 def _told(settings: Mapping[str, Any], key: str) -> str:
-    """A setting's value; one that changes nothing is left out of a run's settings (`identity.run_settings`)."""
+    """A setting's value; `identity.run_settings` leaves out one that changes nothing."""
     if key in settings:
         return _short(settings[key])
     return _short(_LEFT_OUT[key]) if key in _LEFT_OUT else "without effect"

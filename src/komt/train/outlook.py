@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from komt.models.place import Place
+from komt.pack.fullness import Fullness, fullness
 from komt.pack.plan import Step
 from komt.pack.probe import Parity, Way, device_of, probe
 from komt.process import give_back_memory
@@ -86,6 +87,7 @@ class Outlook:
         parity: of packing with single sequences, or None where the weights alone do not fit.
         steps, bins, packed_tokens, flat_tokens: of the whole plan.
         least_bins: as few as the steps' tokens can take, see `least_bins`.
+        fullness: of the bins, where examples are packed.
         estimate, size: the predicted peak and the bin that it belongs to, or None.
         there: bytes that may be held.
         settings: what would fit, where this does not.
@@ -98,6 +100,7 @@ class Outlook:
     steps: int
     bins: int
     least_bins: int
+    fullness: Fullness | None
     packed_tokens: int
     flat_tokens: int
     estimate: Estimate | None
@@ -125,7 +128,7 @@ def look_ahead(recipe: Recipe, place: Place, rows: TrainingRows, note: Callable[
     plan = load_and_plan(recipe, place, rows)
     note("counting memory")
     found = predict(recipe, plan)
-    there = bytes_there(device)
+    there, fill = bytes_there(device), fill_tokens(device) or recipe.pack.tokens
     fits = found.estimate.total <= MARGIN * there
     settings: list[Setting] = []
     findings = _parity_findings(plan.parity)
@@ -142,7 +145,8 @@ def look_ahead(recipe: Recipe, place: Place, rows: TrainingRows, note: Callable[
         plan.parity,
         len(plan.steps),
         sum(len(step.bins) for step in plan.steps),
-        least_bins(plan, fill_tokens(device) or recipe.pack.tokens),
+        least_bins(plan, fill),
+        None if plan.way == "single" else fullness(plan.steps, fill),
         packed,
         flat,
         found.estimate,
@@ -169,7 +173,9 @@ def _too_large(recipe: Recipe, place: Place, device: torch.device, there: float)
             more = ("train.method=lora",) if recipe.train.method == "full" else ()
             settings.append(Setting((f"model.bits={bits}", *more), held))
     finding = _memory_finding(held_bytes(recipe, place.folder), there, "the weights alone take")
-    return Outlook(device.type, None, 0, 0, 0, 0, 0, None, None, there, tuple(settings), None, (finding,))
+    return Outlook(
+        device.type, None, 0, 0, 0, None, 0, 0, None, None, there, tuple(settings), None, (finding,)
+    )
 
 
 def _memory_finding(needed: float, there: float, what: str = "training takes about") -> Finding:

@@ -87,7 +87,7 @@ def train(
     held = prefer(loop, rows.pairs, out, place.revision, fill) if rows.pairs else None
     watch = make_watch(loop, data, out, tokenizer, fill, answer, held)
     if is_main():
-        print(opening(rows.sequences, steps, parity, way), file=sys.stderr)
+        print(opening(rows.sequences, steps, parity, way, fill or recipe.pack.tokens), file=sys.stderr)
     with keeping_bad_batch(loop, tokenizer, out):
         start, done, seconds = _run(loop, watch, out, run_settings(recipe, key, steps), resume, quiet)
     summary = summary_of(key, rows.sequences, steps[:done], parity, way, start, seconds, loop.together)

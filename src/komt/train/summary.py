@@ -11,12 +11,15 @@ import torch
 
 from komt import __version__
 from komt.pack.encode import TokenSequence
+from komt.pack.fullness import fullness
 from komt.pack.plan import Step
 from komt.pack.probe import Parity
 
 
-def opening(sequences: Sequence[TokenSequence], steps: Sequence[Step], parity: Parity, way: str) -> str:
-    """The lines before the first step: parity, and what packing saves."""
+def opening(
+    sequences: Sequence[TokenSequence], steps: Sequence[Step], parity: Parity, way: str, size: int
+) -> str:
+    """The lines before the first step: parity, what packing saves, how full bins of so many tokens are."""
     flat, packed = (sum(getattr(step, name) for step in steps) for name in ("flat_tokens", "tokens"))
     lines = [str(parity)]
     if parity.way != "shared":
@@ -25,6 +28,8 @@ def opening(sequences: Sequence[TokenSequence], steps: Sequence[Step], parity: P
         f"{len(sequences):,} sequences, {len(steps)} steps, {flat:,} tokens, "
         f"{packed:,} after packing ({way}): {flat / packed:.2f} times fewer"
     )
+    if way != "single":
+        lines.append(str(fullness(steps, size)))
     return "\n".join(lines)
 
 
