@@ -23,6 +23,7 @@ from komt.pack.batch import Batch, pack_sequences
 from komt.pack.encode import TokenSequence
 from komt.pack.loss import target_losses
 from komt.pack.plan import Step
+from komt.process import give_back_memory
 from komt.recipe import Recipe
 from komt.train.accelerator import make_accelerator
 from komt.train.optimizer import make_optimizer
@@ -126,6 +127,7 @@ class Loop:
         with self._signals(), fused_layers(self.accelerator.unwrap_model(self.model)):
             for number in range(start, len(self.steps)):
                 result, stopping = self._step(number), self._stopping()
+                give_back_memory()  # or the heap grows by what bins of other sizes leave behind
                 if on_step(result, stopping or number + 1 == len(self.steps)):
                     return
                 if stopping:
