@@ -101,7 +101,9 @@ def whole_table(only: str, quick: bool) -> dict[str, float]:
         found = checked(recipe, overrides)
         seconds, peak = trained(recipe, overrides)
         pace, held = found["pace"], sum(found["estimate"].values())
-        predicted = pace["seconds"] - pace["reference_seconds"]  # pairs' passes without gradients are no steps
+        predicted = (
+            pace["seconds"] - pace["reference_seconds"]
+        )  # pairs' passes without gradients are no steps
         ratios |= {f"{name}, time": predicted / seconds, f"{name}, memory": held / peak}
         print(
             f"| `{recipe} {' '.join(overrides)}` | {found['steps']} | {predicted:.0f} | {seconds:.0f} "

@@ -50,7 +50,7 @@ class Family:
 
 
 FAMILIES = (
-    Family("Llama", "Llama 2 and 3, komt-llama2, SOLAR 10.7B, Kanana", "LlamaConfig"),
+    Family("Llama", "Llama 2 and 3, komt-llama2, SOLAR 10.7B, Kanana Nano 2.1B", "LlamaConfig"),
     Family("Mistral", "Mistral 7B, komt-mistral", "MistralConfig", {"sliding_window": 8}),
     Family("Mixtral", "Mixtral 8x7B", "MixtralConfig", {"num_local_experts": 4, "num_experts_per_tok": 2}),
     Family("Qwen2", "Qwen2, Qwen2.5", "Qwen2Config"),
@@ -74,16 +74,18 @@ FAMILIES = (
     Family("EXAONE 4", "EXAONE 4.0", "Exaone4Config", _SLIDES),
     Family(
         "EXAONE MoE",
-        "K-EXAONE",
+        "K-EXAONE 236B-A23B",
         "ExaoneMoeConfig",
         {**_SLIDES, **_GROUPED, "num_shared_experts": 1, "mlp_layer_types": ["dense", "sparse", "sparse"]},
     ),
-    Family("HyperCLOVA X", "HyperCLOVA X SEED", "HyperCLOVAXConfig"),
-    Family("Solar Open", "Solar Open", "SolarOpenConfig", _GROUPED),
+    Family("HyperCLOVA X", "HyperCLOVA X SEED Think 14B", "HyperCLOVAXConfig"),
+    Family("Solar Open", "Solar Open 100B", "SolarOpenConfig", _GROUPED),
     Family("Phi", "Phi-1.5, Phi-2", "PhiConfig"),
     Family("Phi-3", "Phi-3, Phi-4", "Phi3Config", {"sliding_window": 8}),
     Family("GPT-NeoX", "Polyglot-Ko", "GPTNeoXConfig"),
-    Family("DeepSeek V3", "DeepSeek V3 and R1", "DeepseekV3Config", {**_GROUPED, **_LATENT}),
+    Family(
+        "DeepSeek V3", "DeepSeek V3 and R1, Kanana 2 30B-A3B", "DeepseekV3Config", {**_GROUPED, **_LATENT}
+    ),
     Family(
         "gpt-oss",
         "gpt-oss 20B",

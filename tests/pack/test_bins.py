@@ -89,4 +89,4 @@ def test_level_bins_are_no_more_than_others_and_hold_the_same():
         ]
         assert len(level) <= len(other)
         assert largest[0] <= largest[1] <= 128
-        assert sorted(sum(level, [])) == list(range(len(sequences)))
+        assert sorted(index for members in level for index in members) == list(range(len(sequences)))

@@ -20,7 +20,5 @@ def test_the_last_bin_of_each_step_is_told_apart():
 
 
 def test_steps_of_one_bin_have_no_last_one():
-    assert (
-        str(fullness([step(50), step(60)], 100))
-        == "2 bins: 55% of 100 tokens full, 100% of their step's largest"
-    )
+    found = fullness([step(50), step(60)], 100)
+    assert str(found) == "2 bins: 55% of 100 tokens full, 100% of their step's largest"

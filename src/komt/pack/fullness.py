@@ -27,7 +27,8 @@ class Fullness:
 
     def __str__(self) -> str:
         shares = [f"{self.tokens / (self.bins * self.size):.0%} of {self.size:,} tokens full"]
-        if others := self.bins - self.last_bins:
+        others = self.bins - self.last_bins
+        if self.last_bins and others:
             share = (self.tokens - self.last_tokens) / (others * self.size)
             shares.append(f"{share:.0%} without the emptiest of each step")
         return f"{self.bins:,} bins: {', '.join(shares)}, {self.level:.0%} of their step's largest"
