@@ -56,11 +56,14 @@ def measure_shards(args: argparse.Namespace) -> None:
         for part in (Path(folder) / "half", data):
             runs.append(in_new_process("shards-2", part, Path(folder) / f"home-{len(runs)}"))
     print(heading())
-    print("| examples | s | examples/s | tokens | packed | bins full | GiB | peak RSS GiB, all processes |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(
+        "| examples | s | examples/s | tokens | packed | bins full | but the last | level | GiB | peak RSS GiB |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for run in runs:
         figures = f"{run['rows']:,} | {run['seconds']:.1f} | {run['rows'] / run['seconds']:,.0f}"
         figures += f" | {run['tokens']:,} | {run['packed']:,} | {run['packed'] / run['places']:.3f}"
+        figures += f" | {run['but_last']:.3f} | {run['level']:.3f}"
         print(f"| {figures} | {run['gib']:.2f} | {run['peak_gib']:.2f} |")
     more = runs[1]["rows"] - runs[0]["rows"]
     growth = (runs[1]["peak_gib"] - runs[0]["peak_gib"]) * 2**30 / more if more else 0.0

@@ -230,12 +230,15 @@ def run_shards(data: Path, processes: int) -> dict[str, Any]:
     shards = write_shards(recipe, data, engine)
     seconds = time.perf_counter() - began
     engine.close()
+    full = shards.fullness(recipe.pack.tokens)
     return {
         "seconds": seconds,
         "rows": pq.read_metadata(data / "train.parquet").num_rows,
         "tokens": shards.flat_tokens,
         "packed": shards.tokens,
         "places": shards.bins * recipe.pack.tokens,
+        "but_last": full.but_last,
+        "level": full.level,
         "gib": sum(path.stat().st_size for path in shards.paths) / 2**30,
     }
 

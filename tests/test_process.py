@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import psutil
 import pytest
 
-from komt.process import guarded, spinning_threads
+from komt.process import give_back_memory, guarded, spinning_threads
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 1), (signal.SIGTERM, 143)])
@@ -67,3 +68,20 @@ def test_a_busy_worker_ends_with_the_process_that_started_it() -> None:
         parent.stdout.readline()  # it works
         parent.kill()
     assert psutil.wait_procs([worker], timeout=60)[1] == []
+
+
+def test_what_lies_free_between_used_blocks_goes_back_to_the_system() -> None:
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "malloc_trim"):
+        pytest.skip("the C library is not glibc")
+    library.malloc.restype = ctypes.c_void_p
+    size, process = 64 << 10, psutil.Process()  # below the size that gets a mapping of its own
+    blocks = [ctypes.c_void_p(library.malloc(size)) for _ in range(2000)]
+    for block in blocks:
+        ctypes.memset(block, 1, size)
+    for block in blocks[:-1]:
+        library.free(block)
+    held = process.memory_info().rss
+    give_back_memory()
+    assert held - process.memory_info().rss > 100 << 20
+    library.free(blocks[-1])

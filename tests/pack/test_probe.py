@@ -5,7 +5,7 @@ import torch
 import transformers
 
 from komt.pack import loss, pack_sequences
-from komt.pack.probe import FP32_TOLERANCE, Parity, probe
+from komt.pack.probe import FP32_TOLERANCE, Parity, _evaluating, probe
 from komt.testing import FAMILIES, tiny_model
 
 
@@ -138,3 +138,14 @@ def test_a_vocabulary_of_hundreds_of_thousands_does_not_look_like_a_difference()
     with torch.no_grad():
         model.lm_head.weight.mul_(40)  # logits as far apart as a trained model's
     assert probe(model).way == "shared"
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_layers_in_8_bits_are_probed_as_they_are_trained(training):
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    layer = bitsandbytes.nn.Linear8bitLt(64, 64, has_fp16_weights=False)
+    model = torch.nn.Sequential(layer, torch.nn.Dropout(0.5)).train(training)
+    with _evaluating(model):
+        assert layer.training
+        assert not model[1].training
+    assert layer.training == model[1].training == training

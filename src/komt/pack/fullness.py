@@ -27,11 +27,14 @@ class Fullness:
 
     def __str__(self) -> str:
         shares = [f"{self.tokens / (self.bins * self.size):.0%} of {self.size:,} tokens full"]
-        others = self.bins - self.last_bins
-        if self.last_bins and others:
-            share = (self.tokens - self.last_tokens) / (others * self.size)
-            shares.append(f"{share:.0%} without the emptiest of each step")
+        if self.last_bins:
+            shares.append(f"{self.but_last:.0%} without the emptiest of each step")
         return f"{self.bins:,} bins: {', '.join(shares)}, {self.level:.0%} of their step's largest"
+
+    @property
+    def but_last(self) -> float:
+        """How full those bins are that are not the emptiest of their step."""
+        return (self.tokens - self.last_tokens) / ((self.bins - self.last_bins) * self.size)
 
     @property
     def level(self) -> float:

@@ -35,7 +35,7 @@ from komt.pack.trie import build_trie
 from komt.recipe import Recipe
 
 GIB = 2**30
-HEAP_SHARE = 0.35
+HEAP_SHARE = 0.45
 # With checkpointing, tensors of the layer that is computed again: what it keeps, its gradients, what passes.
 LAYER_WORK = 3.0
 _LOGIT_CHUNK, _GPU_LOGIT_CHUNK = 1 << 22, 1 << 26  # pack/loss.py: 2**20 and 2**24 elements in fp32
