@@ -56,9 +56,8 @@ def measure_shards(args: argparse.Namespace) -> None:
         for part in (Path(folder) / "half", data):
             runs.append(in_new_process("shards-2", part, Path(folder) / f"home-{len(runs)}"))
     print(heading())
-    print(
-        "| examples | s | examples/s | tokens | packed | bins full | but the last | level | GiB | peak RSS GiB |"
-    )
+    names = ("examples", "s", "examples/s", "tokens", "packed", "bins full", "but the last", "level", "GiB")
+    print(f"| {' | '.join(names)} | peak RSS GiB, all processes |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for run in runs:
         figures = f"{run['rows']:,} | {run['seconds']:.1f} | {run['rows'] / run['seconds']:,.0f}"
