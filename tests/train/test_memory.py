@@ -57,7 +57,7 @@ def test_the_sum_adds_what_stands_at_the_same_time():
     head = 3 * 100 * 2 + 2 * 4 * 300
     assert (found.loaded, found.kept, found.head, found.copies) == (1e6, kept + 50, head, 6 * 500)
     assert found.trained == 12 * 1000
-    assert found.total == pytest.approx(1e6 + 12_000 + (kept + head) * 1.35 + 50 + 3000)
+    assert found.total == pytest.approx(1e6 + 12_000 + (kept + head) * 1.45 + 50 + 3000)
     lone = estimate(SHAPE, SAVED, BinSize(10, 3, 100), 1e6, checkpointing=False, several_bins=False)
     # One bin a step: while its tensors are there, the gradients are not yet.
     assert (lone.trained, lone.kept) == (8 * 1000, kept + 50)
