@@ -138,8 +138,13 @@ def test_a_run_on_preference_pairs_scores_the_held_out_ones(tmp_path, capsys):
     assert run(path) == 0
     scores = json.loads((tmp_path / "run" / "report" / "scores.json").read_text(encoding="utf-8"))
     found = {(row["model"], row["metric"]) for row in scores}
-    both = {(model, f"pair_accuracy{end}") for model in ("base", "tuned") for end in ("", "_norm")}
-    assert found == {*both, ("tuned", "reward_accuracy"), ("tuned", "reward_margin")}
+    likely = [
+        f"{name}{end}"
+        for name in ("pair_accuracy", "chosen_log_prob", "rejected_log_prob")
+        for end in ("", "_norm")
+    ]
+    both = {(model, metric) for model in ("base", "tuned") for metric in likely}
+    assert found == {*both, *(("tuned", name) for name in ("reward_accuracy", "reward_margin", "pair_loss"))}
     manifest = json.loads((tmp_path / "run" / "data" / "manifest.json").read_text(encoding="utf-8"))
     held = manifest["tasks"]["votes"]["evaluation"]["examples"]
     assert {row["n"] for row in scores} == {held}

@@ -55,6 +55,14 @@ def test_values_and_gains(scored):
         ("tuned", "pair_accuracy_norm"): 0.75,
         ("tuned", "reward_accuracy"): 0.75,
         ("tuned", "reward_margin"): pytest.approx(0.5 * (4 + 3 - 2 + 2) / 4),
+        ("base", "chosen_log_prob"): -7.25,
+        ("base", "rejected_log_prob"): -5.75,
+        ("base", "chosen_log_prob_norm"): pytest.approx(-(5 / 4 + 9 / 8 + 7 / 4 + 8 / 3) / 4),
+        ("base", "rejected_log_prob_norm"): pytest.approx(-(6 / 4 + 7 / 3 + 5 / 2 + 5) / 4),
+        ("tuned", "chosen_log_prob"): -6.5,
+        ("tuned", "rejected_log_prob"): -6.75,
+        ("tuned", "chosen_log_prob_norm"): pytest.approx(-(1 + 1 + 2 + 2) / 4),
+        ("tuned", "rejected_log_prob_norm"): pytest.approx(-(9 / 4 + 3 + 2 + 5) / 4),
     }
     gains = {row["metric"]: row["gain"]["base"] for row in scored if "gain" in row}
     assert gains["pair_accuracy"]["value"] == 0.25

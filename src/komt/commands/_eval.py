@@ -21,32 +21,52 @@ if TYPE_CHECKING:
     from komt.tasks import Task
 
 Row = dict[str, Any]
-_FAMILY = "family:"
 # Examples from which on starting more processes takes less time than it saves.
 _WORTH_PROCESSES = 256
 
 
 def evaluate(args: argparse.Namespace) -> tuple[list[Row], list[Answered]]:
-    """Rows of `scores.json`, and the answers to komt's own tasks."""
+    """Rows of `scores.json`, and the answers to komt's own tasks; of pairs also those of the reference."""
+    from komt.commands._eval_pairs import pair_tasks, say_left_out
+    from komt.commands._eval_tasks import each_once, named_tasks
     from komt.errors import UsageError
 
     _check(args)
     recipe = _recipe_of(args.model)
-    tasks = _tasks(args.tasks, recipe, args.split) if args.tasks else []
-    if not tasks and not args.harness:
+    tasks = named_tasks(args.tasks, recipe, args.split) if args.tasks else []
+    pairs = pair_tasks(args, recipe)
+    if not tasks and not pairs and not args.harness:
         raise UsageError(
             "no task is named", cure="for example --tasks sample.qa,sample.sentiment, or --tasks all"
         )
-    asked = _asked(args, recipe, tasks)
-    flags = _contaminated(args, asked)
-    name = _name(args)
-    engine = recorded_engine(args, _processes(args, sum(len(one.examples) for one in asked)))
-    with closing(engine):
-        answered = _answers(args, engine, asked, name, flags) if asked else []
-        scores = _scores(asked, answered)
-        if args.harness:
-            scores += _harness(args, engine, name)
-    return scores, answered
+    asked = _asked(args, recipe, each_once([*tasks, *pairs]))
+    say_left_out(asked)
+    processes = _processes(args, sum(len(one.examples) for one in asked))
+    with closing(recorded_engine(args, processes)) as engine:
+        by_pairs = _by_pairs(args, engine, asked, must=bool(pairs))
+        harness = _harness(args, engine, _name(args)) if args.harness else []
+        answered, others = _answers(args, engine, asked, by_pairs, recipe, processes)
+    return [*_scores(asked, others), *_scores(asked, answered, others), *harness], [*others, *answered]
+
+
+def _by_pairs(
+    args: argparse.Namespace, engine: RecordedEngine, asked: Sequence[Asked], *, must: bool
+) -> list[int]:
+    """Which of what is asked is of preference pairs, and scored by likelihood; the rest is answered.
+
+    Raises:
+        UsageError: pairs `must` be scored so, and the options or the engine do not allow it.
+    """
+    from komt.errors import UsageError
+    from komt.evaluate.answering import by_likelihood
+    from komt.evaluate.preferring import is_pair
+
+    places = [number for number, one in enumerate(asked) if all(map(is_pair, one.examples))]
+    if must and args.choices == "generate":
+        raise UsageError(
+            "preference pairs are scored by log-likelihood", cure="leave --choices out, or name --tasks"
+        )
+    return places if places and by_likelihood(engine, "loglikelihood" if must else args.choices) else []
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -73,67 +93,6 @@ def _recipe_of(model: str) -> Recipe | None:
     return recipe_with_own(str(path)) if path.is_file() else None
 
 
-def _tasks(names: str, recipe: Recipe | None, split: str) -> list[Task]:
-    """The tasks that are named, each once; of `all` and of families those whose rows are here."""
-    from komt.errors import UsageError
-    from komt.evaluate.metrics import METRICS
-    from komt.tasks import load_task
-
-    wanted = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-    if not wanted:
-        raise UsageError("--tasks names no task", cure="for example --tasks sample.qa,sample.sentiment")
-    found: dict[str, Task] = {}
-    for name in wanted:
-        if name == "all" or name.startswith(_FAMILY):
-            found |= {task.name: task for task in _present(name, recipe, split)}
-        else:
-            found[name] = load_task(name, recipe)
-    for task in found.values():
-        for metric in task.metrics:
-            METRICS.get(metric)
-    return list(found.values())
-
-
-def _present(name: str, recipe: Recipe | None, split: str) -> list[Task]:
-    """The tasks of a family, or all, whose evaluation rows are here; says how many are not."""
-    from komt.errors import UsageError, did_you_mean
-    from komt.sources import present
-    from komt.tasks import TASKS, load_task, own_tasks
-
-    known = [*(own_tasks(recipe).values() if recipe else ()), *map(load_task, TASKS.names())]
-    if name != "all":
-        families = sorted({task.family for task in known})
-        family = name.removeprefix(_FAMILY)
-        if family not in families:
-            what = f"no task is of the family '{family}'{did_you_mean(family, families)}"
-            raise UsageError(what, cure=f"one of: {', '.join(families)}")
-        known = [task for task in known if task.family == family]
-    resplit = recipe.data.resplit if recipe else False
-    here = [task for task in known if present(task.rows_from, split or _source_split(task, resplit))]
-    absent = [task.name for task in known if task not in here]
-    if absent:
-        line = f"skipped, for their evaluation rows are not here: {len(absent)} tasks ({_few(absent)})"
-        print(f"{line}; komt sources list says what there is", file=sys.stderr)
-    if not here:
-        raise UsageError(
-            f"{name}: of no such task the evaluation rows are here", cure="komt sources fetch NAME"
-        )
-    return here
-
-
-def _source_split(task: Task, resplit: bool) -> str:
-    """The split whose files hold the rows that are scored."""
-    from komt.sources import RESPLIT, divided_split
-
-    split = task.evaluation_split(resplit)
-    return divided_split(task.rows_from) if split == RESPLIT else split
-
-
-def _few(names: Sequence[str], most: int = 4) -> str:
-    more = f", … {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
 def _asked(args: argparse.Namespace, recipe: Recipe | None, tasks: list[Task]) -> list[Asked]:
     """The rows that are scored, task by task as they were named."""
     from komt.evaluate.asked import ORDERS, Asking
@@ -151,13 +110,13 @@ def _asked(args: argparse.Namespace, recipe: Recipe | None, tasks: list[Task]) -
     return [one for task in tasks for one in found[task.name]]
 
 
-def _contaminated(args: argparse.Namespace, asked: Sequence[Asked]) -> list[list[bool]]:
-    """Which examples stand in the data of the run that trained the model, or in what --against names."""
+def _contaminated(args: argparse.Namespace, asked: Sequence[Asked], model: str) -> list[list[bool]]:
+    """Which examples stand in the data of the run that trained a model, or in what --against names."""
     from komt.evaluate.contamination import contaminated, trained_at, trained_of
     from komt.progress import status
 
     known = [trained_at(path.expanduser()) for path in args.against]
-    own = trained_of(args.model)
+    own = trained_of(model)
     flags = [[False] * len(one.examples) for one in asked]
     with status("looking for the examples in the training data"):
         for trained in [*known, *([own] if own else [])]:
@@ -210,31 +169,49 @@ def _answers(
     args: argparse.Namespace,
     engine: RecordedEngine,
     asked: Sequence[Asked],
-    name: str,
-    flags: list[list[bool]],
-) -> list[Answered]:
+    by_pairs: Sequence[int],
+    recipe: Recipe | None,
+    processes: int,
+) -> tuple[list[Answered], list[Answered]]:
+    """Answers of the model to everything, and those of its reference to pairs."""
+    from komt.commands._eval_pairs import preferred, reference_of
     from komt.evaluate.answering import Way, answer_all
     from komt.progress import progress
 
-    way = Way(args.choices, args.normalise, args.max_new_tokens)
-    count = sum(len(one.examples) for one in asked)
+    name, way = _name(args), Way(args.choices, args.normalise, args.max_new_tokens)
+    start = reference_of(args, recipe) if by_pairs else ""
+    of_start = argparse.Namespace(**{**vars(args), "model": start})
+    opened = (start, lambda: recorded_engine(of_start, processes)) if start else None
+    rest = [number for number in range(len(asked)) if number not in by_pairs]
+    pairs, others = [asked[number] for number in by_pairs], [asked[number] for number in rest]
+    flags = _contaminated(args, asked, args.model)
+    count = sum(len(one.examples) for one in [*asked, *(pairs if start else ())])
     began = time.monotonic()
     with progress(f"{name}: {len(asked)} tasks", count) as advance:
-        answers = answer_all(engine, asked, name=name, way=way, on_done=lambda _: advance())
+        answers = answer_all(engine, others, name=name, way=way, on_done=lambda _: advance()) if rest else []
+        own, before = preferred(engine, opened, pairs, name, recipe, advance) if pairs else ([], [])
     seconds = time.monotonic() - began
     print(f"{count:,} answers in {seconds:,.0f} s, {engine.asked:,} of them newly asked", file=sys.stderr)
-    return [
-        replace(one, contaminated=flag)
-        for found, marks in zip(answers, flags, strict=True)
-        for one, flag in zip(found, marks, strict=True)
-    ]
+    found = dict(zip([*rest, *by_pairs], [*answers, *own], strict=True))
+    marked = [one for number in range(len(asked)) for one in _marked(found[number], flags[number])]
+    if not start:
+        return marked, []
+    theirs = zip(before, _contaminated(args, pairs, start), strict=True)
+    return marked, [one for each, marks in theirs for one in _marked(each, marks)]
 
 
-def _scores(asked: Sequence[Asked], answered: Sequence[Answered]) -> list[Row]:
+def _marked(answered: Sequence[Answered], flags: Sequence[bool]) -> list[Answered]:
+    return [replace(one, contaminated=flag) for one, flag in zip(answered, flags, strict=True)]
+
+
+def _scores(
+    asked: Sequence[Asked], answered: Sequence[Answered], against: Sequence[Answered] = ()
+) -> list[Row]:
     from komt.evaluate import scores_of
 
     return scores_of(
         answered,
+        against=[against] if against else [],
         comparable={one.task.name: not one.resplit for one in asked},
         limits={one.task.name: one.limit for one in asked if one.limited and one.limit},
     )

@@ -178,7 +178,7 @@ def evaluate_stage(recipe: Recipe, out: Path) -> list[dict[str, Any]]:
     manifest = read_manifest(out / "data")
     rows = _task_scores(recipe, out, manifest) if recipe.evaluate.tasks else []
     if recipe.train.objective != "sft":
-        rows += pair_scores(out / "train" / "pairs.json", manifest)
+        rows += pair_scores(out / "train" / "pairs.json", manifest, train=recipe.train)
     write_scores(out / "report" / "scores.json", rows)
     return rows
 

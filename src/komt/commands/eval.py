@@ -2,12 +2,16 @@
 
 Rows come from the evaluation split, passage by passage in a fixed order. For a run folder, its recipe says
 how they are phrased, whether an official set was redivided, and which own files there are; examples that
-stand in its training data are flagged. A killed evaluation goes on where it was.
+stand in its training data are flagged. A killed evaluation goes on where it was. Of preference pairs it is
+scored how likely the chosen answer is beside the rejected one, and against the policy that training started
+from; a run that was trained on pairs needs no --tasks.
 
 Example:
   komt eval gemma-3-270m --tasks sample.qa --limit 20
   komt eval runs/sample --tasks all --limit 50 --out report
   komt eval http://127.0.0.1:8000/v1 --tasks family:sentiment,kobest-boolq.answer --order both
+  komt eval runs/sample_dpo
+  komt eval runs/sample --pairs my-pairs.jsonl
   komt eval report --show wrong 5
 """
 
@@ -38,6 +42,20 @@ def _add_task_options(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="NAME,…",
         help="names as `komt tasks list` prints them, family:NAME, or all; what is not here is skipped",
+    )
+    parser.add_argument(
+        "--pairs",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="preference pairs: a table or JSON Lines with prompt, chosen and rejected",
+    )
+    parser.add_argument(
+        "--reference",
+        default="",
+        metavar="MODEL",
+        help="what pairs are compared with (default: the model that training started from)",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="at most so many rows of each task")
     parser.add_argument("--shots", type=int, default=0, metavar="K", help="solved examples shown before")
@@ -114,7 +132,13 @@ def main(args: argparse.Namespace) -> int:
     which, count = _shown(args.show)
     from komt.evaluate.show import chosen, has_answers, read_answers, show
 
-    if which and not args.tasks and not args.harness and has_answers(Path(args.model).expanduser()):
+    if (
+        which
+        and not args.tasks
+        and not args.pairs
+        and not args.harness
+        and has_answers(Path(args.model).expanduser())
+    ):
         show(chosen(read_answers(Path(args.model).expanduser()), which, count))
         return 0
     from komt.commands._eval import evaluate
@@ -123,8 +147,8 @@ def main(args: argparse.Namespace) -> int:
 
     scores, answered = evaluate(args)
     if args.out:
-        if answered:
-            write_answers(args.out, answered)
+        for model in dict.fromkeys(one.model for one in answered):
+            write_answers(args.out, [one for one in answered if one.model == model])
         write_scores(args.out / "scores.json", scores)
     if args.json:
         print(json.dumps(scores, ensure_ascii=False, indent=1))

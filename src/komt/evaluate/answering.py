@@ -63,7 +63,7 @@ def answer_all(
     way = way or Way()
     judges = [judges_of(one.examples, one.task.metrics) for one in asked]
     chosen = [number for number, one in enumerate(asked) if all(map(is_choice, one.examples))]
-    if chosen and not _by_likelihood(engine, way.choices):
+    if chosen and not by_likelihood(engine, way.choices):
         chosen = []
     answers: list[list[Answered]] = [[] for _ in asked]
     if chosen:
@@ -72,7 +72,7 @@ def answer_all(
     return answers
 
 
-def _by_likelihood(engine: RecordedEngine, choices: Choices) -> bool:
+def by_likelihood(engine: RecordedEngine, choices: Choices) -> bool:
     """Whether choices are made by log-likelihood; what an engine can is recorded, too."""
     if choices == "generate":
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 from komt.errors import DataError
 from komt.evaluate.choose import place_of
 from komt.example import Example
-from komt.sources import RESPLIT, Rejected, read_rows
+from komt.sources import RESPLIT, Rejected, Source, read_rows
 from komt.tasks import Task, UnusableRow, few_shot, input_text, render
 from komt.tasks.fields import Row
 
@@ -31,6 +32,7 @@ class Asked:
         limit: the most rows wanted, or None; limited: whether there are more of them.
         seed: of phrasings and shots.
         rows: each example's row, by which it can be phrased otherwise.
+        left_out: of the rows that were looked at, how many cannot be used, by reason.
     """
 
     task: Task
@@ -44,6 +46,7 @@ class Asked:
     limited: bool = False
     seed: int = 0
     rows: list[Row] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def resplit(self) -> bool:
@@ -73,7 +76,7 @@ class Asking:
     ) -> None:
         self._limit, self._shots, self._seed = limit, shots, seed
         self._split, self._resplit = split, resplit
-        self._read: tuple[tuple[str, str], list[Row]] = ("", ""), []
+        self._read: tuple[tuple[Source | None, str], list[Row | Rejected]] = (None, ""), []
 
     def ask(self, task: Task, orders: Iterable[Order] = ("",)) -> Iterator[Asked]:
         """The rows of a task, in each order of passage and instruction that is wanted and that it has.
@@ -85,7 +88,7 @@ class Asking:
         rows = self._rows(task, split)
         shots = few_shot(task, self._shots, self._seed) if self._shots else []
         for order, phrased in _orders(task, orders):
-            chosen, limited = self._choose(phrased, rows, split)
+            chosen, limited, left_out = self._choose(phrased, rows, split)
             if not chosen:
                 raise DataError(f"the split '{split}' of the task '{task.name}' has no usable row")
             yield Asked(
@@ -100,28 +103,33 @@ class Asking:
                 limited,
                 self._seed,
                 [row for row, _ in chosen],
+                left_out,
             )
 
-    def _rows(self, task: Task, split: str) -> list[Row]:
-        key = task.rows_from.name, split
+    def _rows(self, task: Task, split: str) -> list[Row | Rejected]:
+        key = task.rows_from, split
         if self._read[0] != key:  # tasks come sorted by source: the last one's rows are enough to keep
             resplit = self._resplit or split == RESPLIT
-            found = read_rows(task.rows_from, split, resplit=resplit)
-            self._read = key, [row for row in found if not isinstance(row, Rejected)]
+            self._read = key, list(read_rows(task.rows_from, split, resplit=resplit))
         return self._read[1]
 
-    def _choose(self, task: Task, rows: list[Row], split: str) -> tuple[list[tuple[Row, Example]], bool]:
-        """Usable rows in their fixed order up to the limit, and whether there are more."""
+    def _choose(
+        self, task: Task, rows: list[Row | Rejected], split: str
+    ) -> tuple[list[tuple[Row, Example]], bool, dict[str, int]]:
+        """Usable rows in their fixed order up to the limit, whether there are more, and what is unusable."""
         source, chosen = task.rows_from, list[tuple[Row, Example]]()
-        for row in sorted(rows, key=lambda row: _place(task, row)):
+        left_out = Counter(row.reason for row in rows if isinstance(row, Rejected))
+        usable = (row for row in rows if not isinstance(row, Rejected))
+        for row in sorted(usable, key=lambda row: _place(task, row)):
             try:
                 example = render(task, row, self._seed, split=split, source=source)
-            except UnusableRow:
+            except UnusableRow as error:
+                left_out[error.reason] += 1
                 continue
             if len(chosen) == self._limit:
-                return chosen, True
+                return chosen, True, left_out
             chosen.append((row, example))
-        return chosen, False
+        return chosen, False, left_out
 
 
 def _place(task: Task, row: Row) -> tuple[str, str]:

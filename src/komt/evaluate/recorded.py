@@ -132,9 +132,9 @@ class RecordedEngine:
         self._record.put(self._model, values)
 
     def close(self) -> None:
-        """Free the model, where it was loaded."""
+        """Free the model, where it was loaded; it is loaded again when an answer is missing."""
         if "engine" in self.__dict__:
-            self.engine.close()
+            self.__dict__.pop("engine").close()
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """About how many tokens texts take; a generous guess where the engine tells no tokens."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from komt.evaluate.choose import group_of
-from komt.evaluate.intervals import Estimate, bootstrap, paired_bootstrap
+from komt.evaluate.intervals import Estimate, Statistic, bootstrap, mean_of, paired_bootstrap
 from komt.evaluate.metrics import METRICS, Score
 from komt.evaluate.run import Answered
 from komt.files import write_atomic, write_json
@@ -60,6 +60,13 @@ def scores_of(
     return rows
 
 
+def statistic_of(metric: str, scores: Sequence[Score]) -> Statistic:
+    """What a set of scored answers is worth; the mean by what scores no text (pairs), or is not known."""
+    if metric in METRICS:
+        return METRICS.get(metric).statistic(scores)
+    return mean_of([float(score.value or 0) for score in scores])
+
+
 def gain_of(
     answered: Sequence[Answered], other: Sequence[Answered], metric: str, *, seed: int = 0
 ) -> Row | None:
@@ -74,9 +81,8 @@ def gain_of(
     ]
     if not pairs:
         return None
-    judge = METRICS.get(metric)
-    here = judge.statistic([one.scores[metric] for one, _ in pairs])
-    there = judge.statistic([score for _, score in pairs])
+    here = statistic_of(metric, [one.scores[metric] for one, _ in pairs])
+    there = statistic_of(metric, [score for _, score in pairs])
     groups = [group_of(one.example) for one, _ in pairs]
     return _as_row(paired_bootstrap(here, there, len(pairs), seed=seed, groups=groups))
 
@@ -110,7 +116,7 @@ def _score_row(answered: Sequence[Answered], metric: str, seed: int) -> Row:
 def _estimate(usable: Sequence[Answered], metric: str, seed: int) -> Row:
     if not usable:
         return {}
-    statistic = METRICS.get(metric).statistic([one.scores[metric] for one in usable])
+    statistic = statistic_of(metric, [one.scores[metric] for one in usable])
     groups = [group_of(one.example) for one in usable]
     return _as_row(bootstrap(statistic, len(usable), seed=seed, groups=groups))
 
@@ -149,6 +155,7 @@ def answer_record(one: Answered) -> Row:
         "prompt": text,
         "answer": one.answer,
         "references": list(one.example.references),
+        **({"rejected": one.example.rejected} if one.example.rejected else {}),
         "ended": one.ended,
         "contaminated": one.contaminated,
         "scores": {metric: found.value for metric, found in one.scores.items()},

@@ -43,10 +43,8 @@ def encode_pairs(tokenizer: Any, examples: Sequence[Example]) -> list[Pair]:
                 where=f"task {example.task}, example {example.id}",
                 cure="train.objective=sft, or only tasks and files of preference pairs under data",
             )
-    chosen = encode(tokenizer, [_with_answer(example, example.chosen) for example in examples])
-    rejected = encode(tokenizer, [_with_answer(example, example.rejected) for example in examples])
     pairs = []
-    for one, other in zip(chosen, rejected, strict=True):
+    for one, other in both_answers(tokenizer, examples):
         if np.array_equal(one.ids, other.ids):
             raise DataError(
                 "the chosen and the rejected answer have the same tokens",
@@ -58,6 +56,13 @@ def encode_pairs(tokenizer: Any, examples: Sequence[Example]) -> list[Pair]:
         group = one.group or hash_of(prompt.tolist())
         pairs.append(Pair(replace(one, group=group), replace(other, group=group)))
     return pairs
+
+
+def both_answers(tokenizer: Any, examples: Sequence[Example]) -> list[tuple[TokenSequence, TokenSequence]]:
+    """Of each pair its prompt with the chosen answer and with the rejected one; only that answer counts."""
+    chosen = encode(tokenizer, [_with_answer(example, example.chosen) for example in examples])
+    rejected = encode(tokenizer, [_with_answer(example, example.rejected) for example in examples])
+    return list(zip(chosen, rejected, strict=True))
 
 
 def answered(examples: Iterable[Example]) -> list[Example]:

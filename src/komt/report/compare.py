@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from komt.errors import UsageError, did_you_mean
-from komt.evaluate.intervals import Statistic, mean_of, paired_bootstrap
-from komt.evaluate.metrics import METRICS, Score
+from komt.evaluate.intervals import paired_bootstrap
+from komt.evaluate.metrics import Score
+from komt.evaluate.scores import statistic_of
 from komt.evaluate.show import worth
 from komt.judge.findings import settled
 from komt.judge.statistics import Mark, paired_difference
@@ -16,7 +17,7 @@ from komt.report.read import Report, Row
 
 Verdict = Literal["better", "worse", "unclear", "incomparable"]
 # Metrics of which less is better; all others: more.
-LESS_IS_BETTER = frozenset({"perplexity"})
+LESS_IS_BETTER = frozenset({"perplexity", "pair_loss", "rejected_log_prob", "rejected_log_prob_norm"})
 _MEANS = frozenset({"exact_match", "f1", "accuracy"})
 _BY_JUDGES = frozenset({"judge_score", "win_rate"})
 _CHANGED = 0.5
@@ -132,14 +133,6 @@ def model_named(report: Report, name: str) -> str:
     )
 
 
-def statistic_of(answers: Sequence[Row], metric: str) -> Statistic:
-    """What a set of answers is worth by a metric; their mean by one that is no longer known."""
-    found = [_score(row, metric) for row in answers]
-    if metric not in METRICS:
-        return mean_of([float(score.value or 0) for score in found])
-    return METRICS.get(metric).statistic(found)
-
-
 def _score(row: Row, metric: str) -> Score:
     details = dict(row.get("details", {}).get(metric, {}))
     if "parts" in details:
@@ -212,8 +205,8 @@ def _change(
     alike = rows[0].get("by") == rows[1].get("by")
     if not pairs:
         return Change(*key, *values, None, None, None, 0, "incomparable", alike)
-    here = statistic_of([second for _, second in pairs], key[2])
-    there = statistic_of([first for first, _ in pairs], key[2])
+    here = statistic_of(key[2], [_score(second, key[2]) for _, second in pairs])
+    there = statistic_of(key[2], [_score(first, key[2]) for first, _ in pairs])
     groups = [str(first.get("group") or first["id"]) for first, _ in pairs]
     found = paired_bootstrap(here, there, len(pairs), seed=seed, groups=groups)
     return Change(

@@ -24,6 +24,11 @@ METRICS = {
     "pair_accuracy_norm": "선호 쌍 정확도(토큰당)",
     "reward_accuracy": "보상 정확도",
     "reward_margin": "보상 차이",
+    "pair_loss": "선호 쌍 손실",
+    "chosen_log_prob": "선택된 답의 로그 확률",
+    "rejected_log_prob": "거절된 답의 로그 확률",
+    "chosen_log_prob_norm": "선택된 답의 로그 확률(토큰당)",
+    "rejected_log_prob_norm": "거절된 답의 로그 확률(토큰당)",
 }
 VERDICTS = {
     "better": ("나아짐", "better"),

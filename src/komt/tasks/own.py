@@ -13,6 +13,7 @@ from komt.recipe import FilePart, Recipe
 from komt.sources import Source, SourceFile, beside, file_hash
 from komt.sources.readers import Row, auto
 from komt.tasks.jinja import fields_of, only_field, reads_a_row
+from komt.tasks.propose import propose
 from komt.tasks.task import TASKS, Task, Template, read_task_file
 
 _OVER_CHOICES = {"accuracy", "macro_f1"}
@@ -91,6 +92,32 @@ def own_tasks(recipe: Recipe) -> dict[str, Task]:
             )
         made[task.name] = task
     return made
+
+
+def pairs_task(path: Path) -> Task:
+    """A task over all preference pairs of a file, which are only scored; its columns are found by name.
+
+    Raises:
+        DataError: the file cannot be read, or has no columns `chosen` and `rejected` beside a prompt.
+    """
+    path = path.expanduser()
+    if not path.is_file():
+        raise DataError(f"no such file: {path}", cure="name a file of preference pairs")
+    found = propose(path)
+    if not found.worse:
+        raise DataError(
+            f"no preference pairs: the columns are {', '.join(found.columns)}",
+            where=str(path),
+            cure="a row needs `prompt`, and its answers as `chosen` and `rejected`",
+        )
+    part = FilePart(
+        path=str(path), prompt=found.prompt, answer=found.answer, rejected=found.worse, evaluate=0.0
+    )
+    task = _own_task(part)
+    assert task.inline
+    files = tuple(file.model_copy(update={"split": "test"}) for file in task.inline.files)
+    source = task.inline.model_copy(update={"files": files})
+    return task.model_copy(update={"inline": source, "evaluate": "test"})
 
 
 def _own_task(part: FilePart) -> Task:
