@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from komt.judge.read_statements import asserted, labelled, mentioned, single
-from komt.judge.read_text import clean, sentences
+from komt.judge.read_labels import labelled
+from komt.judge.read_statements import asserted, mentioned, single
+from komt.judge.read_text import clean, sentences, with_stars_counted
 from komt.judge.read_value import NUMBER, Value
 
 _DECLINES = re.compile(
@@ -61,7 +62,7 @@ def read_score(reply: str, low: float, high: float, *, cut: bool = False) -> Rea
     """
     if len(reply) > LONGEST:
         return Reading(None, "too long for a judgement")
-    text = clean(reply)
+    text = with_stars_counted(clean(reply)).strip()
     if not text:
         return Reading(None, "only thoughts" if reply.strip("\ufeff\u200b \n\t") else "empty")
     if (cut or _open_brackets(text)) and re.search(rf"{NUMBER}\.?$", text, re.IGNORECASE):

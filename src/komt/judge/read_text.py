@@ -18,6 +18,12 @@ _OPEN_THOUGHT = re.compile(r"<(think|thinking|thought|reasoning)>", re.IGNORECAS
 _CLOSED_THOUGHT = re.compile(r".*</(think|thinking|thought|reasoning)>", re.DOTALL | re.IGNORECASE)
 _STRUCK = re.compile(r"~~[^~\n]+~~")
 _EMPHASIS = re.compile(r"\*+|__+|`+|^[ \t]*#+[ \t]*|^[ \t]*>+[ \t]?", re.MULTILINE)
+_MOST_STARS = 5
+_STARS = re.compile(
+    r"(?P<label>(?:점수|평점|별점|총점|score|rating)[\s:=(\[]*|^[\s(\[]*(?=[★⭐🌟]+½?[\s)\]]*$))?"
+    r"(?P<full>[★⭐🌟]{0,10})(?P<half>½)?(?P<empty>[☆✩]{0,10})(?<=[★⭐🌟☆✩½])",
+    re.IGNORECASE | re.MULTILINE,
+)
 _BOXED = re.compile(r"\$*\\boxed\{\s*(?:\\text\{)?([^{}]*)\}?\}\$*")
 
 
@@ -39,6 +45,21 @@ def clean(reply: str) -> str:
     return _EMPHASIS.sub("", text).strip()
 
 
+def with_stars_counted(text: str) -> str:
+    """The text with rows of stars as numbers: ★★★★☆ is 4/5; full ones alone only where a score belongs."""
+
+    def counted(match: re.Match[str]) -> str:
+        full, empty = len(match["full"]), len(match["empty"])
+        if full + empty < 2:
+            return match[0]
+        if not empty and (full > _MOST_STARS or match["label"] is None):
+            return f"{match['label'] or ''} "
+        half = ".5" if match["half"] else ""
+        return f"{match['label'] or ''} {full}{half}/{full + empty if empty else _MOST_STARS} "
+
+    return _STARS.sub(counted, text)
+
+
 def json_objects(text: str) -> Iterator[tuple[dict[str, Any], int, int]]:
     """Every outermost JSON object in a text, with where it begins and ends."""
     decoder, at = json.JSONDecoder(), text.find("{")
@@ -54,9 +75,7 @@ def json_objects(text: str) -> Iterator[tuple[dict[str, Any], int, int]]:
 
 
 def sentences(text: str) -> list[str]:
-    """Sentences and lines of a text; a decimal point ends none."""
-    return [
-        part.strip()
-        for part in re.split(r"(?<!\d)[.!?。]+(?=\s|$|\")|(?<=\d)[.!?。]+(?=\s|$)|\n+", text)
-        if part.strip()
-    ]
+    """Sentences and lines of a text; a decimal point ends none; of what ends them a question mark is kept."""
+    parts = re.split(r"((?<!\d)[.!?。]+(?=\s|$|\")|(?<=\d)[.!?。]+(?=\s|$)|\n+)", text)
+    ended = zip(parts[::2], [*parts[1::2], ""], strict=True)
+    return [f"{part.strip()}{'?' if '?' in end else ''}" for part, end in ended if part.strip()]

@@ -58,11 +58,13 @@ _OTHER = re.compile(
     r"|…\s*\d|\.{2,}\s*\d|·\s*\d|vs\.?\s*\d|\|\s*\d|:\s*\d|\.[A-Za-z]|안팎|내외|[ \t]+\d+\s*(?=점|[.,\n]|$)"
     r"|(?:을|를|보다|점)?\s*(?:이상|이하|미만|초과|넘)|보다|대(?=[\s.,)]|$|입|초|중|후|의)|초반|중반|후반|에서\s*\S+\s*사이"
     r"|(?:이|은|는|도)?\s*아[니닙닌]|%|퍼센트|percent|\+|±|\?|°"
-    r"|만점(?!을\s*(?:드|부|주|줍))|척도"
+    r"|만점(?!을\s*(?:드|부|주|줍))|척도|/\s*(?:문항|문제|항목|개|회|건|명)|\([^()\n]{1,12}\)\s*[,/]\s*\d"
     r"|(?:가지|개|번|명|년|월|일(?!지)|시간|회|배|위(?!에)|등급?|문장|문단|단계|항목|턴|글자|단어|자(?=[\s.,]|$)|쪽|st\b|nd\b|rd\b|th\b|reasons|sentences|words)"
     r")",
     re.IGNORECASE,
 )
+# "3-", a grade between two.
+_SHADED = re.compile(r"[-–—](?=\s*(?:$|\n))")
 _POINTED_RANGE = re.compile(
     rf"\s*(?:[~∼〜–—-]|에서|부터|or|또는|이나|,)\s*{_DIGITS}\s*{POINTS}", re.IGNORECASE
 )
@@ -83,6 +85,8 @@ _ENDS = re.compile(
 )
 
 
+BEFORE_ALONE = re.compile(r"(?:[\s\"'(\[{<=→:•·]|-+(?=\s))*(?:(?:총|약|대략)\s*)?")
+_AFTER_ALONE = re.compile(r"[\s\"')\]}>]*(?:정도|처리)?(?:입니다|이다|이에요|예요|이요|임)?[\s\"')\]}>.!]*")
 # "이 답변은", "네, 좋습니다": words of one syllable that are numbers elsewhere.
 _NO_NUMBER = re.compile(r"[이네한두세일](?:,|[ \t]+(?!점|입니다|이다)[가-힣])")
 
@@ -156,7 +160,7 @@ def value_at(text: str, at: int) -> Value | None:
         of, end = number_of(next(group for group in after.groups() if group)), after.end()
     why = (
         "a range, a comparison or another unit"
-        if _OTHER.match(text, end) or _OTHER.match(text, bare_end)
+        if _OTHER.match(text, end) or _OTHER.match(text, bare_end) or _SHADED.match(text, end)
         else ""
     )
     if text[end : end + 1] == "/" and text[end + 1 : end + 2].isdigit():
@@ -181,3 +185,12 @@ def values_in(text: str) -> list[Value]:
             found.append(value)
             at = value.end
     return found
+
+
+def alone(line: str) -> Value | None:
+    """The number that a whole line is: `8`, `(8점)`, `**4/5**`, `여덟 점입니다.`"""
+    before = BEFORE_ALONE.match(line)
+    value = value_at(line, before.end() if before else 0)
+    if value is None or not _AFTER_ALONE.fullmatch(line, value.end):
+        return None
+    return value
