@@ -29,6 +29,13 @@ def test_labelled_verdicts_are_read():
         assert read_verdict(case["reply"]).verdict == case["expected"], case["reply"]
 
 
+def test_what_is_known_not_to_be_read_is_never_read_wrongly():
+    for case in CASES["unread"]:
+        reply, scale = case["reply"], case.get("scale")
+        found = read_score(reply, *scale).score if scale else read_verdict(reply).verdict
+        assert found in {None, case["expected"]}, case["reply"]
+
+
 @pytest.mark.parametrize(
     ("reply", "low", "high", "score"),
     [

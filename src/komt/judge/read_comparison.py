@@ -15,7 +15,10 @@ from komt.judge.read_text import sentences
 Verdict = Literal["a", "b", "tie"]
 
 NOUN = r"(?:답변|대답|응답|대화|모델|비서|어시스턴트|assistant|answer|response|reply|model|option)"
-SIDE = rf"(?:{NOUN}\s*)?(?<![A-Za-z가-힣])(?P<side>[AB])(?![A-Za-z0-9])(?:\s*{NOUN}|\s*쪽|의(?:\s*{NOUN})?)?"
+SIDE = (
+    rf"(?:{NOUN}\s*)?(?<![A-Za-z가-힣])(?P<side>[AB])(?![A-Za-z0-9])"
+    rf"(?:\s*쪽|(?:의(?:\s*[첫두]\s*번째)?|'s)?(?:\s*{NOUN})?)?"
+)
 _SIDE = re.compile(rf"{SIDE}\s*(?P<mark>보다|에\s*비해|만큼|[이가은는])(?:\s|[는서도만]\s|,)", re.I)
 _MORE = (
     r"더욱|더|훨씬|조금|약간|좀|다소|한층|확실히|분명히|단연|월등[히하]|근소하게"
@@ -23,7 +26,7 @@ _MORE = (
 )
 _GOOD = (
     r"(?<![부불])(?:낫|나은|나았|나아(?!지)|좋|우수|훌륭|뛰어|탁월|적절|적합|정확|자연스|유용|유익|충실|바람직|명확"
-    r"|알맞|친절|완전|풍부|앞[서선섭섰])"
+    r"|알맞|친절|완전|풍부|높은|앞[서선섭섰])"
 )
 _STRONG = r"낫|나은|나았|나아|우수|뛰어|탁월|앞[서선섭섰]"
 _BAD = (
@@ -53,6 +56,7 @@ _CHOSEN = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         rf"{SIDE}\s*[을를]\s*[^.]{{0,24}}?(?:선택|고르|고릅|고른|골랐|택[하합한했]|추천|선호|꼽)(?!하지|지|은|는){_IS}\W*$",
+        rf"{SIDE}\s*승리?(?:입니다|이다|임)?\W*$",
         rf"{SIDE}\s*손을\s*들(?:어\s*[주드줍줬])?{_IS}\W*$",
         rf"{SIDE}\s*에게?\s*더\s*(?:높은|좋은)\s*점수를\s*(?:주|드|부여|매|줍){_IS}\W*$",
         rf"(?:(?:더|가장)\s*(?:나은|좋은|우수한|뛰어난|적절한)\s*(?:{NOUN}|쪽|것|답)|승자|판정|결론|선택)[은는]\s*"
@@ -74,7 +78,7 @@ _IN_ONE_RESPECT = re.compile(
     re.IGNORECASE,
 )
 _SUPPOSED = re.compile(
-    r"만약|만일|(?<!야\s한)(?<!고른)(?<!택한)다면|(?<!고르)(?<!하)라면|[았었했]으면|\b(?:if|unless|says?|said)\b",
+    r"만약|만일|(?<!야\s한)(?<!고른)(?<!택한)다면|(?<!고르)(?<!하)라면|[았었했]으면|\b(?:if|unless|says|said)\b",
     re.I,
 )
 _TIE = re.compile(
@@ -84,7 +88,9 @@ _TIE = re.compile(
     re.IGNORECASE,
 )
 _NOT_TO_TELL = re.compile(
-    r"우열[을이은]?\s*(?:가리|매기|논하|따지|없)(?:[가-힣\s]{0,8}(?:어렵|힘들|없|못|곤란))?"
+    r"우열[을이은]?\s*(?:없|(?:가[리릴]|매[기길]|논[하할]|따[지질])[가-힣\s]{0,8}(?:어렵|힘들|없|못|곤란))"
+    r"|^\W*(?:두\s*(?:답변|대답|응답)(?:의|은|\s*(?:사이|간)에는?)?\s*(?:(?:수준|품질|질)[은에]\s*)?)?"
+    r"(?:큰|뚜렷한|별다른|별)\s*차이[가는]?\s*없[가-힣]{1,3}\W*$"
 )
 _UNTRUE = re.compile(
     r"않|아니|아닙|없|어렵|힘들|못|까\W*$|나요|않|\b(?:not|no|if|isn't|neither)\b|tie\s+goes|tie-?break", re.I
@@ -95,22 +101,23 @@ _ALIKE_IN_PART = re.compile(
     r"(?:같|비슷|동일|동등|대등)|(?:같은|비슷한|동등한|동일한|대등한)\s+(?!수준(?!의)|점수(?!의)|품질(?!의)|답변(?:입|이다))"
 )
 _BOTH_ALIKE = re.compile(
-    r"\W*(?:(?:따라서|결론적으로|종합하면|전반적으로|전체적으로|결국|제\s*생각에는?)[,\s]*)*"
-    r"(?:둘\s*(?:다|모두)|두\s*(?:답변|대답|응답)(?:[은이]|의\s*(?:수준|품질|질)[은이])?)\s*(?:(?:모두|서로|거의|똑같이)\s*)*"
-    r"(?:(?:비슷|동등|대등)(?:합니다|하다|해요|함|했습니다)|같습니다|같다)\W*"
+    r"\W*비슷비슷(?:합니다|하다|해요|함)\W*|\W*(?:(?:따라서|결론적으로|종합하면|전반적으로|전체적으로|결국|제\s*생각에는?)[,\s]*)*"
+    r"(?:둘\s*(?:다|모두)|두\s*(?:답변|대답|응답)(?:[은이]|의\s*(?:수준|품질|질)[은이])?)\s*(?:(?:모두|서로|거의|똑같이|완전히)\s*)*"
+    r"(?:(?:비슷|비슷비슷|동등|대등)(?:합니다|하다|해요|함|했습니다)|같습니다|같다)\W*"
 )
 _MUCH = (
     r"(?:(?:clearly|slightly|much|far|significantly|marginally|somewhat|generally|overall|definitely|also"
     r"|a|an|the|bit|little)\s+)*"
 )
-_STOP = r"(?=\W*$|[.,;:!)]|\s+(?:than|because|since|as|overall|due|and)\b)"
+_STOP = r"(?=\W*$|[.,;:!)]|\s+(?:than|because|since|as|overall|due|and|by)\b)"
 _BETTER_IS = re.compile(
     rf"{SIDE}\s+(?:is|was|does|performs|did|performed|provides|gives|offers)\s+{_MUCH}"
     rf"(?P<how>better|best|superior|stronger|preferable|winner|worse|inferior|weaker)(?:\s+(?:{NOUN}|one|choice|overall))*{_STOP}",
     re.IGNORECASE,
 )
 _WINS = re.compile(
-    rf"{SIDE}\s+(?:wins|won)\b{_STOP}"
+    rf"\b(?:better|best|stronger|winning)\s+(?:{NOUN}|one|choice)\s+is\s+(?:clearly\s+)?(?:{NOUN}\s+)?(?P<last>[AB])\b(?!\s*')"
+    rf"|{SIDE}\s+(?:wins|won)\b{_STOP}"
     rf"|\bI(?:\s+(?:would|will|strongly|clearly|have\s+to|also)|'d|'ll)*\s+(?:prefer|choose|pick|select|go\s+with)\s+(?:{NOUN}\s+)?(?P<chosen>[AB])\b",
     re.IGNORECASE,
 )
@@ -155,7 +162,7 @@ def _other(letter: str) -> Verdict:
 
 
 def _of_sentence(sentence: str) -> Iterator[Verdict]:
-    if sentence.endswith("?") or _SUPPOSED.search(sentence):
+    if sentence.endswith("?"):
         return
     better = [*_in_english(sentence), *_in_korean(sentence)]
     yield from better
@@ -163,11 +170,19 @@ def _of_sentence(sentence: str) -> Iterator[Verdict]:
     if not better and not tie and (named := _TIE.search(sentence)):
         before, after = sentence[: named.start()], sentence[named.end() :]
         tie = not _UNTRUE.search(after) and not re.search(r"\b(?:not|no)\W+(?:an?\W+)?$", before)
-    if not better and tie and not _ALIKE_IN_PART.search(sentence) and not re.search(r"지만\W*$", sentence):
+    if (
+        not better
+        and tie
+        and not _SUPPOSED.search(sentence)
+        and not _ALIKE_IN_PART.search(sentence)
+        and not re.search(r"지만\W*$", sentence)
+    ):
         yield "tie"
 
 
 def _in_english(sentence: str) -> Iterator[Verdict]:
+    if _SUPPOSED.search(sentence):
+        return
     for part in re.split(r"[;,]", sentence):
         if _DENIED.search(part) or _PARTLY.search(part):
             continue
@@ -175,15 +190,18 @@ def _in_english(sentence: str) -> Iterator[Verdict]:
             worse = match["how"].lower() in {"worse", "inferior", "weaker"}
             yield _other(match["side"]) if worse else side(match["side"])
         for match in _WINS.finditer(part):
-            yield side(match["side"] or match["chosen"])
+            yield side(match["side"] or match["chosen"] or match["last"])
 
 
 def _in_korean(sentence: str) -> Iterator[Verdict]:
     """The better one by the last clause: `A가 더 낫다`, `A는 B보다 못하다`, `A를 선택한다`."""
-    if _IN_ONE_RESPECT.search(sentence):
-        return
     clause = re.split(r"지만|는데|으나", sentence)[-1]
-    if not _OTHERS.search(sentence):
+    if _IN_ONE_RESPECT.search(sentence) or _SUPPOSED.search(clause):
+        return
+    others = _OTHERS.search(sentence)
+    if others and re.search(rf"다고\s*{_OWN}", clause):
+        return
+    if not others:
         for form in _CHOSEN:
             if match := form.search(clause):
                 yield side(match["side"])

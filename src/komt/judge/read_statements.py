@@ -18,13 +18,16 @@ _ANSWER_BEFORE = re.compile(
     r"|\b(?:answer|solution)\s*(?:is|was|should\s+be|would\s+be|[:=])[\s\"'(]*$",
     re.IGNORECASE,
 )
-# What others gave, and what one side alone would get, is not the score.
+# What others gave, what one side alone would get, a mean: not the score. Up to the number itself.
 _NOT_ITS_OWN = re.compile(
-    r"(?:다른|타|또\s*다른|동료|이전|앞선|일부|어떤|대부분의?)\s*[가-힣]+(?:은|는|이|가|께서|에게서)\s"
-    r"|(?<!본\s)(?<!저희\s)(?:평가자|심사자|심사위원|채점자|평가원|사용자|이용자|사람|전문가|고객|독자)(?:들)?(?:은|는|이|가|께서)\s"
-    r"|만(?:을)?\s*(?:보면|보자면|본다면|놓고|따지면|고려하면|평가하면)|(?:문항|문제|항목|개)당\s*$"
-    r"|\b(?:other|another|previous|some|most)\s+(?:\w+\s+)?(?:judges?|reviewers?|raters?|evaluators?|users?|people|critics)\b"
-    r"|\b(?:users?|people|critics|readers?)\s+$",
+    r"(?:(?:다른|타|또\s*다른|동료|이전|앞선|일부|어떤|대부분의?)\s*[가-힣]+"
+    r"|(?<!본\s)(?<!저희\s)(?:평가자|심사자|심사위원|채점자|평가원|(?:Chat)?GPT[-\w.]*|Claude|Gemini"
+    r"|사용자|이용자|사람|전문가|고객|독자)들?)"
+    r"(?:은|는|이|가|께서)\s+(?:(?:이|해당|그|위)\s+)?(?:[가-힣]+(?:에|에게|에는|을|를)\s+)?(?:[가-힣]+\s+)?$"
+    r"|만(?:을)?\s*(?:보면|보자면|본다면|놓고(?:\s*보면)?|따지면|고려하면|평가하면)\s*(?:[가-힣]+\s+)?$"
+    r"|(?:문항|문제|항목|개)당\s*$|평균(?:\s*점수)?[은는이가]?\s*$"
+    r"|\b(?:other|another|previous|some|most)\s+(?:\w+\s+)?(?:judges?|reviewers?|raters?|evaluators?|users?|people|critics)"
+    r"\s+(?:\w+\s+)?$|\b(?:users?|people|critics|readers?)\s+$",
     re.IGNORECASE,
 )
 _GIVES = re.compile(
@@ -83,11 +86,17 @@ def asserted(sentences: list[str]) -> list[Value]:
                 and not _WISHED.match(sentence, value.end)
                 and not _ANSWER_BEFORE.search(line_before(sentence, value.start))
                 and not _NOT_ITS_OWN.search(line_before(sentence, value.start))
+                and not PART_BEFORE.search(line_before(sentence, value.start))
             ):
                 found.append(value)
                 lists = True
         if lists:  # "8점, 6점입니다": the others are given with it
-            found += [value for value in values if _LIST_GOES_ON.match(sentence, value.end)]
+            found += [
+                value
+                for value in values
+                if _LIST_GOES_ON.match(sentence, value.end)
+                and not PART_BEFORE.search(line_before(sentence, value.start))
+            ]
         found += _given_in_english(sentence)
     return found
 

@@ -40,6 +40,12 @@ _BY_ORDER = tuple(
         ("B", r"두\s*번째|둘째|2\s*번째?", r"2|②|두\s*번째"),
     )
 )
+# Letters that name something else.
+_NAMES = re.compile(
+    r"(비타민|혈액형|간염|그룹|유형|타입|팀|제품|보기|선택지|vitamin|hepatitis)\s*[AB](?![A-Za-z])",
+    re.IGNORECASE,
+)
+_LETTERED = re.compile(rf"{NOUN}\s*[AB](?![A-Za-z0-9])", re.IGNORECASE)
 _FORMER = re.compile(rf"(?<![가-힣])(전자|후자)(?:의?\s*{NOUN})?(?=[이가은는을를의로보]|\W|$)")
 _LETTER = re.compile(r"(?<![A-Za-z가-힣])([AB])(?![A-Za-z0-9])")
 _COMPARED = re.compile(r"^\s*([AaBb])\s*(>>?|<<?|=|≈|≥|≤)\s*([AaBb])\s*$")
@@ -52,7 +58,7 @@ _TIE_WHOLE = re.compile(
     r"(?:\s*\([^)]*\))?\W*(?:입니다|이다|임|다|함|로\s*판정합니다)?\W*$",
     re.IGNORECASE,
 )
-_SCORED = re.compile(rf"{SIDE}(?:\s*점수)?\s*(?:[은는]|에는|에게는|[:=-])?\s*(?=\d)", re.IGNORECASE)
+_SCORED = re.compile(rf"{SIDE}(?:\s*점수)?\s*(?:[은는이가]|에는|에게는|[:=-])?\s*(?=\d)", re.IGNORECASE)
 _DECLINES = re.compile(
     r"(?:비교|판단|판정|평가|선택)(?:해|를|을)?\s*(?:할|해\s*드릴|드릴|하기)\s*(?:수(?:가|는)?\s*없|어렵|불가)|cannot\s+(?:compare|judge|choose|decide|determine)|can't\s+(?:compare|judge|choose|decide)",
     re.IGNORECASE,
@@ -137,7 +143,9 @@ def _named(text: str) -> Verdict | None:
 
 def _with_letters(text: str) -> str:
     """The text with the answers' letters for their places, and for the former and the latter of two."""
-    for pattern, name in _BY_ORDER:
+    text = _NAMES.sub(r"\1", text)
+    # "대화 A의 두 번째 답변" is the second one of A.
+    for pattern, name in () if _LETTERED.search(text) else _BY_ORDER:
         text = pattern.sub(name, text)
 
     def named(match: re.Match[str]) -> str:
@@ -188,6 +196,8 @@ def _from_scores(text: str) -> list[Verdict]:
         value = value_at(text, match.end())
         if value is None or not value.unit or value.number is None or is_difference(text, value):
             continue
+        if re.match(r"이?(?:지만|나\s|으나)", text[value.end :]):
+            return []  # the same score, but …
         if match["side"].lower() in found:
             return []
         found[match["side"].lower()] = value
