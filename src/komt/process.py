@@ -26,6 +26,11 @@ _WAIT_POLICY = "OMP_WAIT_POLICY"
 _OURS = "Passive"
 
 
+def cores() -> int:
+    """How many cores this process may use, where the system tells; else how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def guarded(work: Callable[[], int]) -> int:
     """Do the work; a mistake becomes one message and exit status 1 or 2, without a traceback."""
     # Threads that spin while they wait make torch several times slower when anything else uses the CPU.

@@ -157,7 +157,12 @@ def test_files_without_pairs_are_refused(run, tmp_path, capsys, text, said):
         (["--choices", "generate"], "preference pairs are scored by log-likelihood"),
         (["--reference", "RUN"], "would be the name of both the model and its reference"),
         (["--reference", "nobody"], "no model 'nobody'"),
+        (["--reference", "http://127.0.0.1:9/v1"], "tells no log-likelihood"),
+        (["--reference", "nobody", "--tasks", "sample.qa"], "--reference is for preference pairs"),
+        (["--against", "/none"], "no training data at /none"),
         (["--engine", "llama.cpp", "--processes", "2"], "--processes is for models"),
+        (["--processes", "9999"], "--processes 9999: at most"),
+        (["--processes", "0"], "--processes 0: at least 1"),
     ],
 )
 def test_bad_options_are_refused(run, capsys, words, said):

@@ -83,9 +83,63 @@ def test_pairs_of_answers_give_a_recipe_that_prefers(
     assert (example.chosen, example.rejected) == ("좋음 0", "몰라")
 
 
-def test_two_answers_without_a_prompt_are_no_pairs(tmp_path: Path) -> None:
+def test_two_answers_without_a_prompt_are_refused(tmp_path: Path) -> None:
     rows = [{"chosen": f"글 {n}", "rejected": f"말 {n}"} for n in range(9)]
-    assert propose(table(tmp_path / "t.jsonl", rows)).worse == ""
+    with pytest.raises(DataError, match="chosen and rejected are the answers of preference pairs"):
+        propose(table(tmp_path / "t.jsonl", rows))
+
+
+def talk(*texts: str) -> list[dict[str, str]]:
+    return [{"role": role, "content": text} for role, text in zip(("user", "assistant"), texts, strict=False)]
+
+
+ALONE = [{"role": "assistant", "content": "좋음"}], [{"role": "assistant", "content": "나쁨"}]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "물음", "chosen": talk("물음", "좋음"), "rejected": talk("물음", "나쁨")},
+        {"chosen": talk("물음", "좋음"), "rejected": talk("물음", "나쁨"), "score": 3},
+        {"prompt": talk("물음"), "chosen": ALONE[0], "rejected": ALONE[1]},
+    ],
+)
+def test_pairs_of_talks_are_asked_by_their_question(tmp_path: Path, row: dict[str, Any]) -> None:
+    path = table(tmp_path / "talks.jsonl", [row] * 9)
+    assert main(["init", str(path), "--out", str(tmp_path / "r.yaml")]) == 0
+    task = own_tasks(load_recipe(str(tmp_path / "r.yaml")))["talks"]
+    example = render(task, {"id": "1", **row}, 0)
+    assert [message.content for message in example.messages] == ["물음", "좋음"]
+    assert (example.chosen, example.rejected) == ("좋음", "나쁨")
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"chosen": talk("물음", "좋음"), "rejected": "나쁨"}, "row 1: 'rejected' is no talk"),
+        ({"chosen": talk("물음", "좋음") * 2, "rejected": talk("물음", "나쁨") * 2}, "'chosen' is no talk"),
+        ({"chosen": ALONE[0], "rejected": ALONE[1]}, "'chosen' is no talk of one question"),
+        ({"prompt": talk("물음", "답"), "chosen": ALONE[0], "rejected": ALONE[1]}, "no single question"),
+    ],
+)
+def test_longer_talks_are_refused(tmp_path: Path, row: dict[str, Any], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        propose(table(tmp_path / "t.jsonl", [row] * 3))
+
+
+def test_a_file_of_which_no_row_is_a_pair_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = table(tmp_path / "t.jsonl", [{"prompt": "물음", "chosen": "같음", "rejected": "같음"}] * 9)
+    assert main(["init", str(path), "--out", str(tmp_path / "r.yaml")]) == 1
+    assert "no row makes an example: identical_answers" in capsys.readouterr().err
+    assert not (tmp_path / "r.yaml").exists()
+
+
+def test_columns_that_differ_in_case_alone_are_taken_as_written(tmp_path: Path) -> None:
+    row = {"prompt": "물음", "chosen": "좋음", "rejected": "나쁨", "Chosen": "1", "REJECTED": "2"}
+    proposal = propose(table(tmp_path / "t.jsonl", [row] * 3))
+    assert (proposal.answer, proposal.worse) == ("{{ chosen }}", "{{ rejected }}")
 
 
 def test_a_table_of_nested_columns_only_says_why(tmp_path: Path) -> None:

@@ -35,6 +35,24 @@ def engine_for(recipe: Recipe, name: str, processes: int) -> Iterator[Engine]:
         engine.close()
 
 
+def check_processes(count: int, per_core: int) -> None:
+    """Refuse more processes than this machine has use for.
+
+    Args:
+        count: what --processes says.
+        per_core: how many a core may have: all of them are started at once.
+
+    Raises:
+        UsageError: with how many there may be.
+    """
+    from komt.errors import UsageError
+    from komt.process import cores
+
+    here = cores()
+    if count > per_core * here:
+        raise UsageError(f"--processes {count}: at most {per_core * here} for {here} cores")
+
+
 def _rows(recipe: Recipe) -> int:
     """About how many rows all tasks together read."""
     from komt.mix import evaluation_tasks, training_tasks

@@ -6,8 +6,8 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 # Examples from which on starting more processes takes less time than it saves.
 _WORTH_PROCESSES = 256
+# Each holds the model.
+_MOST_PER_CORE = 2
 
 
 def evaluate(args: argparse.Namespace) -> tuple[list[Row], list[Answered]]:
     """Rows of `scores.json`, and the answers to komt's own tasks; of pairs also those of the reference."""
-    from komt.commands._eval_pairs import pair_tasks, say_left_out
+    from komt.commands._eval_pairs import pair_tasks, reference_of, say_left_out
     from komt.commands._eval_tasks import each_once, named_tasks
     from komt.errors import UsageError
 
@@ -41,11 +43,20 @@ def evaluate(args: argparse.Namespace) -> tuple[list[Row], list[Answered]]:
         )
     asked = _asked(args, recipe, each_once([*tasks, *pairs]))
     say_left_out(asked)
+    start = reference_of(args, recipe, asked)
+    # What is wrong with either model or with --against is told before one of them is loaded.
+    models = [args, argparse.Namespace(**{**vars(args), "model": start})] if start else [args]
+    flags = [_contaminated(args, asked, each.model) for each in models]
     processes = _processes(args, sum(len(one.examples) for one in asked))
-    with closing(recorded_engine(args, processes)) as engine:
-        by_pairs = _by_pairs(args, engine, asked, must=bool(pairs))
-        harness = _harness(args, engine, _name(args)) if args.harness else []
-        answered, others = _answers(args, engine, asked, by_pairs, recipe, processes)
+    with ExitStack() as stack:
+        engines = [stack.enter_context(closing(recorded_engine(each, processes))) for each in models]
+        by_pairs = _by_pairs(args, engines[0], asked, must=bool(pairs))
+        harness = _harness(args, engines[0], _name(args)) if args.harness else []
+        found = _answers(args, engines, [_name(args), start], asked, by_pairs, recipe)
+    answered, others = (
+        [replace(one, contaminated=mark) for one, mark in _flat(each, marks)]
+        for each, marks in zip(found, [*flags, flags[0]][:2], strict=True)
+    )
     return [*_scores(asked, others), *_scores(asked, answered, others), *harness], [*others, *answered]
 
 
@@ -127,6 +138,7 @@ def _contaminated(args: argparse.Namespace, asked: Sequence[Asked], model: str) 
 
 def _processes(args: argparse.Namespace, count: int) -> int:
     """In how many processes the model answers; where that is not asked for, several for a small one."""
+    from komt.commands._engine import check_processes
     from komt.errors import UsageError
 
     if args.processes is not None and args.processes < 1:
@@ -140,6 +152,7 @@ def _processes(args: argparse.Namespace, count: int) -> int:
             )
         return 1
     if args.processes is not None:
+        check_processes(args.processes, _MOST_PER_CORE)
         return int(args.processes)
     from komt.serve.processes_engine import fitting_processes
 
@@ -167,41 +180,38 @@ def recorded_engine(args: argparse.Namespace, processes: int = 1) -> RecordedEng
 
 def _answers(
     args: argparse.Namespace,
-    engine: RecordedEngine,
+    engines: Sequence[RecordedEngine],
+    names: Sequence[str],
     asked: Sequence[Asked],
     by_pairs: Sequence[int],
     recipe: Recipe | None,
-    processes: int,
-) -> tuple[list[Answered], list[Answered]]:
-    """Answers of the model to everything, and those of its reference to pairs."""
-    from komt.commands._eval_pairs import preferred, reference_of
+) -> tuple[dict[int, list[Answered]], dict[int, list[Answered]]]:
+    """Answers of the model to everything, by place in `asked`, and those of its reference to pairs."""
+    from komt.commands._eval_pairs import preferred
     from komt.evaluate.answering import Way, answer_all
     from komt.progress import progress
 
-    name, way = _name(args), Way(args.choices, args.normalise, args.max_new_tokens)
-    start = reference_of(args, recipe) if by_pairs else ""
-    of_start = argparse.Namespace(**{**vars(args), "model": start})
-    opened = (start, lambda: recorded_engine(of_start, processes)) if start else None
+    way = Way(args.choices, args.normalise, args.max_new_tokens)
     rest = [number for number in range(len(asked)) if number not in by_pairs]
-    pairs, others = [asked[number] for number in by_pairs], [asked[number] for number in rest]
-    flags = _contaminated(args, asked, args.model)
-    count = sum(len(one.examples) for one in [*asked, *(pairs if start else ())])
+    count = sum(len(asked[number].examples) for number in [*rest, *list(by_pairs) * len(engines)])
     began = time.monotonic()
-    with progress(f"{name}: {len(asked)} tasks", count) as advance:
-        answers = answer_all(engine, others, name=name, way=way, on_done=lambda _: advance()) if rest else []
-        own, before = preferred(engine, opened, pairs, name, recipe, advance) if pairs else ([], [])
-    seconds = time.monotonic() - began
-    print(f"{count:,} answers in {seconds:,.0f} s, {engine.asked:,} of them newly asked", file=sys.stderr)
+    with progress(f"{names[0]}: {len(asked)} tasks", count) as advance:
+        plain = [asked[number] for number in rest]
+        answers = answer_all(engines[0], plain, name=names[0], way=way, on_done=lambda _: advance())
+        pairs = [asked[number] for number in by_pairs]
+        own, before = preferred(engines, names, pairs, recipe, advance) if pairs else ([], [])
+    seconds, new = time.monotonic() - began, sum(engine.asked for engine in engines)
+    print(f"{count:,} answers in {seconds:,.0f} s, {new:,} of them newly asked", file=sys.stderr)
     found = dict(zip([*rest, *by_pairs], [*answers, *own], strict=True))
-    marked = [one for number in range(len(asked)) for one in _marked(found[number], flags[number])]
-    if not start:
-        return marked, []
-    theirs = zip(before, _contaminated(args, pairs, start), strict=True)
-    return marked, [one for each, marks in theirs for one in _marked(each, marks)]
+    return found, dict(zip(by_pairs, before, strict=False))
 
 
-def _marked(answered: Sequence[Answered], flags: Sequence[bool]) -> list[Answered]:
-    return [replace(one, contaminated=flag) for one, flag in zip(answered, flags, strict=True)]
+def _flat(
+    answers: Mapping[int, Sequence[Answered]], flags: Sequence[Sequence[bool]]
+) -> Iterator[tuple[Answered, bool]]:
+    """All answers in the order in which they were asked, each with its flag."""
+    for number in sorted(answers):
+        yield from zip(answers[number], flags[number], strict=True)
 
 
 def _scores(

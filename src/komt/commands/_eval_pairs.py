@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -54,19 +55,30 @@ def _held_out(recipe: Recipe, run: Path) -> list[Task]:
     return found
 
 
-def reference_of(args: argparse.Namespace, recipe: Recipe | None) -> str:
-    """The policy that the model's training started from, as a MODEL; "" where nobody knows one.
+def reference_of(args: argparse.Namespace, recipe: Recipe | None, asked: Sequence[Asked]) -> str:
+    """What the model's training started from, as a MODEL; "" without pairs, or where nobody knows it.
 
     Raises:
-        UsageError: it has the model's name.
+        UsageError: it has the model's name, tells no log-likelihood, or there is nothing to compare.
     """
     from komt.errors import UsageError
+    from komt.evaluate.preferring import is_pair
 
-    name = str(args.reference or _start_of(args.model, recipe))
+    pairs = args.choices != "generate" and any(all(map(is_pair, one.examples)) for one in asked)
+    if args.reference and not pairs:
+        raise UsageError(
+            "--reference is for preference pairs, and none are scored by log-likelihood",
+            cure="name some with --pairs FILE, or leave --reference out",
+        )
+    name = str(args.reference or _start_of(args.model, recipe)) if pairs else ""
     if name and name.rstrip("/") in {args.model.rstrip("/"), args.name}:
         raise UsageError(
             f"'{name}' would be the name of both the model and its reference",
             cure="--name gives the model another one, --reference MODEL compares with another",
+        )
+    if re.match(r"https?://", name) or name.endswith(".gguf"):
+        raise UsageError(
+            f"'{name}' tells no log-likelihood of given texts", cure="name a folder or a catalogue name"
         )
     return name
 
@@ -110,34 +122,29 @@ def _warn_if_changed(recipe: Recipe, run: Path) -> None:
 
 
 def preferred(
-    engine: RecordedEngine,
-    reference: tuple[str, Callable[[], RecordedEngine]] | None,
+    engines: Sequence[RecordedEngine],
+    names: Sequence[str],
     asked: Sequence[Asked],
-    name: str,
     recipe: Recipe | None,
     on_done: Callable[[], None],
 ) -> tuple[list[list[Answered]], list[list[Answered]]]:
-    """Pairs, scored for the model and for its reference (its name, and what opens it), set by set.
+    """Pairs, scored for the model and, where there is a second engine, for its reference, set by set.
 
-    The model is freed before the reference is loaded.
+    Either model is freed before the next one is loaded.
     """
-    from contextlib import closing
-
     from komt.evaluate.preferring import pair_examples, prefer_recorded, scored_pairs
 
     examples = [example for one in asked for example in pair_examples(one)]
-    own = _by_set(asked, prefer_recorded(engine, examples, on_done=lambda _: on_done()))
-    if reference is None:
-        return [scored_pairs(one, each, name=name) for one, each in zip(asked, own, strict=True)], []
-    engine.close()
-    called, opened = reference
-    with closing(opened()) as other:
-        before = _by_set(asked, prefer_recorded(other, examples, on_done=lambda _: on_done()))
+    found = []
+    for engine in engines:
+        found.append(_by_set(asked, prefer_recorded(engine, examples, on_done=lambda _: on_done())))
+        engine.close()
+    own, before = found[0], found[1] if len(found) > 1 else [None] * len(asked)
     train = recipe.train if recipe else None
     sets = list(zip(asked, own, before, strict=True))
     return (
-        [scored_pairs(one, each, name=name, before=start, train=train) for one, each, start in sets],
-        [scored_pairs(one, start, name=called) for one, _, start in sets],
+        [scored_pairs(one, each, name=names[0], before=start, train=train) for one, each, start in sets],
+        [scored_pairs(one, start, name=names[1]) for one, _, start in sets if start is not None],
     )
 
 

@@ -13,7 +13,6 @@ Example:
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,6 +90,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
+    from komt.commands._engine import check_processes
     from komt.errors import UsageError
 
     if args.limit is not None and args.show_rejects is None:
@@ -99,9 +99,7 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"--limit {args.limit}: at least 1")
     if args.processes < 0:
         raise UsageError(f"--processes {args.processes}: at least 1, or 0 for what cores and work ask for")
-    cores = os.cpu_count() or 1
-    if args.processes > _MOST_PER_CORE * cores:
-        raise UsageError(f"--processes {args.processes}: at most {_MOST_PER_CORE * cores} for {cores} cores")
+    check_processes(args.processes, _MOST_PER_CORE)
     if args.engine == "ray" and args.processes:
         raise UsageError("--processes belongs to the local engine; Ray divides the work itself")
 

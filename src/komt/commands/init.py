@@ -140,9 +140,16 @@ def _quoted(text: str) -> str:
 
 
 def _check_that_it_builds(text: str, file: Path) -> None:
-    """Load the recipe as `komt run` will, and render a row of the file."""
+    """Load the recipe as `komt run` will, and render a row of the file.
+
+    Raises:
+        DataError: no row can be rendered.
+    """
+    from collections import Counter
+
     import yaml
 
+    from komt.errors import DataError
     from komt.recipe import parse_recipe
     from komt.sources import Rejected, read_rows
     from komt.tasks import UnusableRow, own_tasks, render
@@ -150,10 +157,16 @@ def _check_that_it_builds(text: str, file: Path) -> None:
     values = yaml.safe_load(text)
     values["data"]["files"][0]["path"] = str(file.resolve())
     task = next(iter(own_tasks(parse_recipe(values, "the proposed recipe")).values()))
+    reasons: Counter[str] = Counter()
     for row in read_rows(task.rows_from, "train"):
         if not isinstance(row, Rejected):
             try:
                 render(task, row, 0)
                 return
-            except UnusableRow:
-                continue
+            except UnusableRow as error:
+                reasons[error.reason] += 1
+    if reasons:
+        why = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
+        raise DataError(
+            f"no row makes an example: {why}", where=str(file), cure="mend the rows, or name other columns"
+        )

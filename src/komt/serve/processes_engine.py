@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
@@ -15,7 +14,7 @@ from komt.example import Message
 from komt.models.load import load_tokenizer
 from komt.models.resolve import resolve
 from komt.pack.encode import prompt_ids
-from komt.process import end_with_parent
+from komt.process import cores, end_with_parent
 from komt.serve.engine import Completion, EngineByIds, Settings
 from komt.serve.likelihood import Asked, Likelihood
 
@@ -30,12 +29,7 @@ def fitting_processes(name: str) -> int:
 
     folder = resolve(name).folder
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    return 1 if torch.cuda.is_available() or size > _SMALL_BYTES else _cores()
-
-
-def _cores() -> int:
-    """Those that this process may use, where the system tells."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 1 if torch.cuda.is_available() or size > _SMALL_BYTES else cores()
 
 
 class ProcessesEngine(EngineByIds):
@@ -56,7 +50,7 @@ class ProcessesEngine(EngineByIds):
         self.lanes = lanes
         self.tokenizer = load_tokenizer(resolve(name, remote_code=remote_code))
         context = multiprocessing.get_context("spawn")
-        threads = max(1, _cores() // lanes)
+        threads = max(1, cores() // lanes)
         self._free: SimpleQueue[Any] = SimpleQueue()
         self._workers = []
         for _ in range(lanes):

@@ -113,6 +113,26 @@ def _plain_part(node: nodes.Node) -> Callable[[dict[str, Any]], str] | None:
 
 
 @lru_cache(maxsize=4096)
+def reference(name: str) -> str:
+    """How a template names a column."""
+    reserved = {
+        "row",
+        "choices",
+        "choice",
+        "preface",
+        "not",
+        "and",
+        "or",
+        "in",
+        "is",
+        "if",
+        "else",
+        "true",
+        "none",
+    }
+    return name if name.isidentifier() and name not in reserved else f'row["{name}"]'
+
+
 def fields_of(text: str) -> frozenset[str]:
     """Names of the fields that a template reads; `{{ row["고객 문의"] }}` reads the field 고객 문의.
 

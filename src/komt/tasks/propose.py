@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from komt.files import sniff_encoding
 from komt.korean import josa
 from komt.sources.readers import Rejected, Row, auto
 from komt.sources.readers.content import Content
+from komt.tasks.jinja import reference
+from komt.tasks.propose_pairs import PairColumns, answers_apart, pair_columns
 
 ANSWERS = (
     *(
@@ -79,9 +82,6 @@ _ENCODINGS = {
     "cp949": "CP949",
     "utf-16": "UTF-16",
 }
-# Columns of a preference pair, as the page's votes and public sets name them.
-_CHOSEN, _REJECTED = "chosen", "rejected"
-_PROMPTS = ("prompt", "프롬프트")
 _DELIMITERS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}
 
 
@@ -125,18 +125,19 @@ def propose(path: Path, encoding: str = "") -> Proposal:
     if not values and items:
         raise _no_usable_row([item for item in items if isinstance(item, Rejected)])
     names = tuple(values[0]) if values else ()
+    if pairs := pair_columns(values, str(path)):
+        return _of_pairs(pairs, seen, items, values)
     left_out = tuple(name for name in names if _is_nested(values, name))
     columns = tuple(name for name in names if name not in left_out)
     if len(columns) < 2:
         raise _too_few_columns(columns, left_out, path)
-    chosen, worse = _pair_columns(columns)
-    answers = chosen or _answer_column(columns, values)
-    labels = () if worse else _labels(values, answers)
-    asks = _asked_of_pairs(columns, values) if worse else _asked_columns(columns, values, answers)
+    answers = _answer_column(columns, values)
+    labels = _labels(values, answers)
+    asks = _asked_columns(columns, values, answers)
     return Proposal(
         seen=seen,
         rows=len(values),
-        rejected=dict(Counter(item.reason for item in items if isinstance(item, Rejected))),
+        rejected=_unusable(items),
         columns=columns,
         left_out=left_out,
         asks=asks,
@@ -145,8 +146,33 @@ def propose(path: Path, encoding: str = "") -> Proposal:
         prompt=_prompt(asks, values, labels),
         answer=_field(answers, values),
         longest_answer=max(len(_text(row, answers)) for row in values),
-        worse=_field(worse, values) if worse else "",
     )
+
+
+def _of_pairs(
+    pairs: PairColumns, seen: str, items: Sequence[Row | Rejected], values: list[dict[str, Any]]
+) -> Proposal:
+    """A proposal for preference pairs: asked by a column named so, else by all but the answers."""
+    columns = tuple(values[0])
+    asks = pairs.asks or _asked_columns(answers_apart(columns), values, "")
+    return Proposal(
+        seen=seen,
+        rows=len(values),
+        rejected=_unusable(items),
+        columns=columns,
+        left_out=tuple(name for name in asks if not pairs.prompt and _is_nested(values, name)),
+        asks=asks,
+        answers=pairs.chosen,
+        labels=(),
+        prompt=pairs.prompt or _prompt(asks, values, ()),
+        answer=pairs.answer or _field(pairs.chosen, values),
+        longest_answer=max(len(_text(row, pairs.chosen)) for row in values),
+        worse=pairs.worse or _field(pairs.rejected, values),
+    )
+
+
+def _unusable(items: Sequence[Row | Rejected]) -> dict[str, int]:
+    return dict(Counter(item.reason for item in items if isinstance(item, Rejected)))
 
 
 def _no_usable_row(rejected: list[Rejected]) -> DataError:
@@ -187,23 +213,6 @@ def _answer_column(columns: tuple[str, ...], values: list[dict[str, Any]]) -> st
     named = next((by_name[name] for name in ANSWERS if name in by_name), "")
     labelled = [name for name in columns if name.lower() not in _NOT_SHOWN and _labels(values, name)]
     return named or (labelled[-1] if labelled else columns[-1])
-
-
-def _pair_columns(columns: tuple[str, ...]) -> tuple[str, str]:
-    """The columns of the chosen and the rejected answer, where one is left to ask with; or empty names."""
-    by_name = {name.lower(): name for name in columns}
-    if {_CHOSEN, _REJECTED} <= set(by_name) and len(columns) > 2:
-        return by_name[_CHOSEN], by_name[_REJECTED]
-    return "", ""
-
-
-def _asked_of_pairs(columns: tuple[str, ...], values: list[dict[str, Any]]) -> tuple[str, ...]:
-    """The prompt of pairs, by its name; else all columns but the answers, and what is told of them."""
-    by_name = {name.lower(): name for name in columns}
-    if named := [by_name[name] for name in _PROMPTS if name in by_name]:
-        return (named[0],)
-    left = tuple(name for name in columns if not name.lower().startswith((_CHOSEN, _REJECTED)))
-    return _asked_columns(left, values, "")
 
 
 def _asked_columns(columns: tuple[str, ...], values: list[dict[str, Any]], answers: str) -> tuple[str, ...]:
@@ -251,31 +260,12 @@ def _part(name: str, values: list[dict[str, Any]], asks: tuple[str, ...]) -> str
         line = f"\n{name}: {field}"
     if all(_text(row, name) for row in values):
         return line
-    return f"{{% if {_reference(name)} %}}{line}{{% endif %}}"
+    return f"{{% if {reference(name)} %}}{line}{{% endif %}}"
 
 
 def _field(name: str, values: list[dict[str, Any]]) -> str:
     joined = " | join(', ')" if _holds_lists(values, name) else ""
-    return f"{{{{ {_reference(name)}{joined} }}}}"
-
-
-def _reference(name: str) -> str:
-    reserved = {
-        "row",
-        "choices",
-        "choice",
-        "preface",
-        "not",
-        "and",
-        "or",
-        "in",
-        "is",
-        "if",
-        "else",
-        "true",
-        "none",
-    }
-    return name if name.isidentifier() and name not in reserved else f'row["{name}"]'
+    return f"{{{{ {reference(name)}{joined} }}}}"
 
 
 def _text(row: dict[str, Any], name: str) -> str:
