@@ -5,7 +5,8 @@ import json
 import pytest
 from report_folders import answer, score_row, write_evaluation, write_judged
 
-from komt.errors import UsageError
+from komt.cli import main
+from komt.errors import DataError, UsageError
 from komt.report import compare, read_report
 from komt.report.compare import verdict_of
 
@@ -130,3 +131,65 @@ def test_of_perplexity_less_is_better():
         "better",
         "unclear",
     )
+
+
+def broken(folder, file, **changes):
+    """An evaluation of two models with something else in the first line, or row, of a file."""
+    write_evaluation(folder, {"a": [0.0, 1.0], "b": [1.0, 1.0]})
+    path = folder / file
+    text = path.read_text(encoding="utf-8")
+    rows = json.loads(text) if file == "scores.json" else [json.loads(line) for line in text.split("\n")]
+    rows[0] |= changes
+    whole = json.dumps(rows) if file == "scores.json" else "\n".join(map(json.dumps, rows))
+    path.write_text(whole, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scores": {"f1": "1"}},
+        {"scores": {"f1": float("nan")}},
+        {"scores": [1]},
+        {"details": "none"},
+        {"details": {"f1": {"parts": 3}}},
+        {"id": [1]},
+        {"prompt": None},
+        {"answer": None},
+        {"order": ["passage_first"]},
+        {"references": "서울"},
+    ],
+)
+def test_answers_that_are_none_are_named_by_their_line(tmp_path, changes):
+    folder = broken(tmp_path / "e", "answers-b.jsonl", **changes)
+    with pytest.raises(DataError, match="not a line of an evaluation's answers") as error:
+        read_report([folder])
+    assert error.value.where.endswith("answers-b.jsonl, line 1")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"gain": {"a": 3}},
+        {"gain": {"a": {"value": 0.1}}},
+        {"clean": 3, "contaminated": 1},
+        {"off_label": "two"},
+        {"order": {}},
+        {"judge": {}},
+    ],
+)
+def test_scores_that_are_none_are_refused(tmp_path, changes):
+    with pytest.raises(DataError, match="not the scores of an evaluation"):
+        read_report([broken(tmp_path / "e", "scores.json", **changes)])
+
+
+def test_a_model_is_not_compared_with_itself(tmp_path):
+    report = read_report([write_evaluation(tmp_path / "e", {"a": [0.0], "b": [1.0]})])
+    with pytest.raises(UsageError, match="both are 'a'"):
+        compare(report, "a", "a")
+
+
+def test_a_form_without_room_for_a_comparison_is_refused(tmp_path, capsys):
+    folder = write_evaluation(tmp_path / "e", {"a": [0.0], "b": [1.0]})
+    assert main(["report", str(folder), "--compare", "a", "b", "--format", "csv"]) == 2
+    assert "--format csv holds no comparison" in capsys.readouterr().err

@@ -56,6 +56,8 @@ def main(args: argparse.Namespace) -> int:
     if args.json and args.format not in {"", "json"}:
         raise UsageError(f"--json and --format {args.format}: give one of them")
     wanted = "json" if args.json else args.format
+    if args.compare and wanted == "csv":
+        raise UsageError("--format csv holds no comparison", cure="--format json, md or html, or none")
     report = read_report(args.folders, args.votes)
     comparison = compare(report, *args.compare) if args.compare else None
     if args.out:

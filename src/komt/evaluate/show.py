@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -51,13 +52,35 @@ def _lines(file: Path) -> Iterator[Row]:
                 continue
             try:
                 row = json.loads(line)
-                if not {"id", "task", "prompt", "answer", "scores"} <= set(row):
+                if not _is_answer(row):
                     raise ValueError
-            except (ValueError, TypeError) as error:
+            except (ValueError, RecursionError) as error:
                 raise DataError(
                     "not a line of an evaluation's answers", where=f"{file}, line {number}"
                 ) from error
             yield {"model": model, **row}
+
+
+def _is_answer(row: Any) -> bool:
+    """Whether a line has what tables and comparisons need, each of its kind."""
+    if not isinstance(row, dict) or not {"id", "task", "prompt", "answer", "scores"} <= set(row):
+        return False
+    texts = ("task", "prompt", "answer", "order", "by", "template")
+    kinds: dict[str, Any] = {
+        "id": str | int,
+        "group": str | int,
+        "references": list,
+        "details": dict,
+        "scores": dict,
+    }
+    kinds |= dict.fromkeys(texts, str)
+    if not all(isinstance(row[key], kind) for key, kind in kinds.items() if key in row):
+        return False
+    numbers = [value for value in row["scores"].values() if value is not None]
+    return all(isinstance(value, int | float) and math.isfinite(value) for value in numbers) and all(
+        isinstance(details, dict) and isinstance(details.get("parts", []), list)
+        for details in row.get("details", {}).values()
+    )
 
 
 def worth(row: Row) -> float | None:

@@ -80,9 +80,11 @@ def compare(report: Report, first: str, second: str, *, seed: int = 0) -> Compar
         seed: of the resamples.
 
     Raises:
-        UsageError: a name that is no model.
+        UsageError: a name that is no model, or both the same one.
     """
     one, other = model_named(report, first), model_named(report, second)
+    if one == other:
+        raise UsageError(f"--compare: both are '{one}'", cure=f"two of: {', '.join(report.models)}")
     mine, theirs = _answers_of(report, one), _answers_of(report, other)
     scores = {
         (r["model"], r["task"], r.get("order", ""), r["metric"], r.get("about", "")): r for r in report.scores

@@ -201,15 +201,27 @@ def _is_score(row: Any) -> bool:
     """Whether a row has what tables and plots need, each of its kind."""
     if not isinstance(row, dict) or not set(row) >= _SCORE_KEYS:
         return False
-    texts = all(isinstance(row[key], str) for key in ("model", "task", "metric"))
-    numbers = [row[key] for key in ("value", "low", "high", "n") if row[key] is not None]
-    kinds = (("flags", list), ("gain", dict), ("limit", int | None), ("unscored", int), ("other", str | None))
+    kinds = {
+        **dict.fromkeys(("model", "task", "metric", "order", "by"), str),
+        **dict.fromkeys(("unscored", "contaminated", "off_label"), int),
+        **{"flags": list, "gain": dict, "limit": int | None, "other": str | None, "judge": str | None},
+    }
+    parts = [*row.get("gain", {}).values()] if isinstance(row.get("gain", {}), dict) else [None]
+    parts += [row["clean"]] if "clean" in row else []
     return (
-        texts
-        and isinstance(row["n"], int)
-        and all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
-        and all(isinstance(row[key], kind) for key, kind in kinds if key in row)
+        all(isinstance(row[key], kind) for key, kind in kinds.items() if key in row)
+        and _is_estimate(row, empty=True)
+        and all(map(_is_estimate, parts))
     )
+
+
+def _is_estimate(row: Any, *, empty: bool = False) -> bool:
+    """Whether a mapping has a value with its interval and number of examples; or, if it may be, none."""
+    if not isinstance(row, dict) or not {"value", "low", "high", "n"} <= set(row):
+        return False
+    bounds = [row[key] for key in ("value", "low", "high") if not empty or row[key] is not None]
+    numbers = all(isinstance(number, int | float) and math.isfinite(number) for number in bounds)
+    return numbers and isinstance(row["n"], int)
 
 
 def _manifest(path: Path) -> Row | None:
