@@ -36,8 +36,8 @@ _BAD = (
 # How a statement ends; how a judge's own finding does; and "is the better answer".
 _IS = r"[가-힣]{0,4}(?:니다|(?<![나까가])요|다|음|함|임|죠)"
 _OWN = (
-    r"(?:판단|생각|평가|판정|결론|느[끼낍껴]|여[기깁겨]|하겠|봅니다|본다|보입니다|보인다|(?:볼|할)\s*수\s*있)[가-힣]*"
-    r"(?:\s*(?:수\s*있|내[리립])[가-힣]*)?"
+    r"(?:(?:판단|생각|평가|판정|결론|느[끼낍껴]|여[기깁겨]|하겠|봅니다|본다|보입니다|보인다|(?:볼|할)\s*수\s*있)[가-힣]*"
+    r"(?:\s*(?:수\s*있|내[리립])[가-힣]*)?|보는\s*것이\s*(?:타당|맞|옳|적절)[가-힣]*)"
 )
 _THING = (
     rf"[가-힣]{{0,2}}(?<![을할일날될럴])\s*(?:{NOUN}|답|쪽|것|편|글)"
@@ -56,7 +56,8 @@ _CHOSEN = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         rf"{SIDE}\s*[을를]\s*[^.]{{0,24}}?(?:선택|고르|고릅|고른|골랐|택[하합한했]|추천|선호|꼽)(?!하지|지|은|는){_IS}\W*$",
-        rf"{SIDE}\s*승리?(?:입니다|이다|임)?\W*$",
+        rf"{SIDE}\s*[을를]\s*더\s*(?:나은|좋은|우수한)\s*(?:{NOUN}|쪽|것)(?:으로|이?라고)\s*{_OWN}\W*$",
+        rf"{SIDE}\s*완?승리?(?:입니다|이다|임)?\W*$",
         rf"{SIDE}\s*손을\s*들(?:어\s*[주드줍줬])?{_IS}\W*$",
         rf"{SIDE}\s*에게?\s*더\s*(?:높은|좋은)\s*점수를\s*(?:주|드|부여|매|줍){_IS}\W*$",
         rf"(?:(?:더|가장)\s*(?:나은|좋은|우수한|뛰어난|적절한)\s*(?:{NOUN}|쪽|것|답)|승자|판정|결론|선택)[은는]\s*"
@@ -111,7 +112,7 @@ _MUCH = (
 )
 _STOP = r"(?=\W*$|[.,;:!)]|\s+(?:than|because|since|as|overall|due|and|by)\b)"
 _BETTER_IS = re.compile(
-    rf"{SIDE}\s+(?:is|was|does|performs|did|performed|provides|gives|offers)\s+{_MUCH}"
+    rf"{SIDE}\s+(?:is|was|does|performs|did|performed|provide[sd]|gives|gave|offer(?:s|ed))\s+{_MUCH}"
     rf"(?P<how>better|best|superior|stronger|preferable|winner|worse|inferior|weaker)(?:\s+(?:{NOUN}|one|choice|overall))*{_STOP}",
     re.IGNORECASE,
 )
@@ -169,7 +170,11 @@ def _of_sentence(sentence: str) -> Iterator[Verdict]:
     tie = bool(_BOTH_ALIKE.fullmatch(sentence) or _NOT_TO_TELL.search(sentence))
     if not better and not tie and (named := _TIE.search(sentence)):
         before, after = sentence[: named.start()], sentence[named.end() :]
-        tie = not _UNTRUE.search(after) and not re.search(r"\b(?:not|no)\W+(?:an?\W+)?$", before)
+        tie = (
+            not _UNTRUE.search(after)
+            and not re.search(r"지만|으나|는데", after)
+            and not re.search(r"\b(?:not|no)\W+(?:an?\W+)?$", before)
+        )
     if (
         not better
         and tie

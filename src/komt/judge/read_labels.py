@@ -21,6 +21,7 @@ PART = (
 PART_BEFORE = re.compile(
     PART + r"\s*(?:에\s*대한|의|별|(?:측)?면의?|평가)?\s*[(\[\"':=-]*\s*$", re.IGNORECASE
 )
+FOR_A_PART = re.compile(rf"\s*(?:for|on|in)\s+(?:its\s+)?{PART}", re.IGNORECASE)
 MINUS = re.compile(
     r"[ \t]*(?:을|이|씩|만|정도|만큼)?[ \t]*(?:감점|깎|차감|뺐|뺍|빼|제외|제했|추가|가산|가점|부족|모자"
     r"|낮|높|차이"
@@ -35,7 +36,7 @@ _REFUSED = re.compile(
     r"(?:못|없|아[니닙]|무리|과하|높다|높습|낮다|낮습|아깝|과분|뻔|가능|수\s*있었|시작|넘|가까|반올림|비하|배$)"
     r"|\s*이?라[고는]\s*(?!판단|생각|평가|판정|결론|보|봅|볼|하겠|할\s*수|여|느)"
     r"|의\s+(?!점수|답변|평가)|[을를]?\s*(?:주려[다던]|주려고\s*했|주기(?:에는|엔|는)\s)"
-    r"|\s*[-–—+×x*]\s*[^=\n]{1,30}=)"
+    r"|\s*[-–—+×x*]\s*[^=\n]{1,30}=|\s*(?:→|->|=>)[^\n]{0,20}\d)"
 )
 _LABEL = re.compile(
     r"(?P<strong>점수|평점|총점|총평점|득점|별점|\bscores?\b|(?<=[a-z]_)score\b|\brating\b|\bgrade\b|\[\s*results?\s*\])"
@@ -165,4 +166,4 @@ def _belongs(text: str, label: re.Match[str], between: re.Match[str], value: Val
     if label["weak"] and not between["sign"] and not value.unit:
         return False
     rest = text[value.end : value.end + 30]
-    return not MINUS.match(rest) and not _REFUSED.match(rest)
+    return not any(pattern.match(rest) for pattern in (MINUS, _REFUSED, FOR_A_PART))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from komt.judge.read_labels import MINUS, NEAR, PART, PART_BEFORE, line_before
+from komt.judge.read_labels import FOR_A_PART, MINUS, NEAR, PART, PART_BEFORE, line_before
 from komt.judge.read_value import BEFORE_ALONE, Value, alone, value_at, values_in
 
 _PART_SUBJECT = re.compile(
@@ -38,7 +38,8 @@ _GIVES = re.compile(
     r"[이가]?\s*(?:적[절당]|타당|합당|알맞|마땅)|받을\s*만|생각|보입니다|답변(?:입니다|이다)|하겠)",
 )
 _GIVES_ENGLISH = re.compile(
-    r"\b(?:rated?|rates|gives?|scored?|scores|assign(?:s|ed)?|award(?:s|ed)?|deserves?|merits?|earns?|gets?|receives?)\s+"
+    r"\b(?:rated?|rates|gives?|(?<=I )gave|scored?|scores|assign(?:s|ed)?|award(?:s|ed)?|deserves?|merits?"
+    r"|earns?|gets?|receives?)\s+"
     r"(?:(?:it|this|the|answer|response|reply|assistant|model)\s+){0,3}"
     r"(?:(?:with|at|as)\s+)?(?:(?:an?|the)\s+)?(?:(?:overall|final)\s+)?(?:(?:score|rating|grade)\s+(?:of\s+)?)?\[*",
     re.IGNORECASE,
@@ -109,6 +110,8 @@ def _given_in_english(sentence: str) -> Iterator[Value]:
         if value is None or _NOT_ITS_OWN.search(line_before(sentence, verb.start())):
             continue
         after = sentence[value.end : value.end + NEAR]
+        if FOR_A_PART.match(after):
+            continue
         if value.unit or re.match(
             r"[\]\s]*(?:$|[.,;!)]|(?:for|because|since|as|on|overall|due|based)\b)", after
         ):
@@ -147,7 +150,7 @@ def mentioned(text: str) -> list[Value]:
         fraction = value.of is not None
         if is_difference(text, value) or PART_BEFORE.search(before) or _ANSWER_BEFORE.search(before):
             continue
-        if _NOT_ITS_OWN.search(re.split(r"[.!?]\s", before)[-1]):
+        if _NOT_ITS_OWN.search(re.split(r"[.!?]\s", before)[-1]) or FOR_A_PART.match(after):
             continue
         if fraction and (
             before.rstrip().endswith("의") or re.match(r"[가-힣]|\s+of\b", after.replace("입니다", ""))
