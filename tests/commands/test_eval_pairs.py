@@ -120,6 +120,8 @@ def test_a_task_of_pairs_is_scored_by_likelihood_and_answered_on_demand(run, cap
     words = run.parent / "base", "--tasks", "sample.preference", "--limit", "2", "--max-new-tokens", "2"
     rows, _ = scores(capsys, *words)
     assert {metric for _, metric in rows} == {*HELD, *LOG_PROBS}
+    rows, _ = scores(capsys, *words, "--reference", run)
+    assert (str(run.parent / "base"), "reward_accuracy") in rows
     rows, _ = scores(capsys, *words, "--choices", "generate")
     assert {metric for _, metric in rows} == {"rouge_l", "chrf"}
 
@@ -132,12 +134,22 @@ def test_a_run_whose_recipe_or_start_has_changed_since_says_so(run, tmp_path, ca
     assert "have changed since it was trained" in err
 
 
+def test_a_start_that_is_gone_can_be_named(run, tmp_path, capsys):
+    copy, base = shutil.copytree(run, tmp_path / "run"), run.parent / "base"
+    recipe = copy / "recipe.yaml"
+    recipe.write_text(recipe.read_text(encoding="utf-8").replace(str(base), "gone"), encoding="utf-8")
+    assert main(["eval", str(copy), "--bits", "32"]) == 2
+    assert "was trained from 'gone', which is not to be had" in capsys.readouterr().err
+    rows, _ = scores(capsys, copy, "--reference", base)
+    assert (str(copy), "reward_margin") in rows
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ('{"prompt": "가", "answer": "나"}\n', "no preference pairs: the columns are prompt, answer"),
         ("", "empty"),
-        ('{"prompt": "가", "chosen": "나", "rejected": "나"}\n', "has no usable row"),
+        ('{"prompt": "가", "chosen": "나", "rejected": "나"}\n', "has no usable row: identical_answers 1"),
         ("{", "more.jsonl"),
     ],
 )

@@ -70,7 +70,10 @@ def reference_of(args: argparse.Namespace, recipe: Recipe | None, asked: Sequenc
             "--reference is for preference pairs, and none are scored by log-likelihood",
             cure="name some with --pairs FILE, or leave --reference out",
         )
-    name = str(args.reference or _start_of(args.model, recipe)) if pairs else ""
+    # Of other runs' tasks no second model is loaded unasked.
+    wanted = args.pairs or (recipe and recipe.train.objective != "sft")
+    start = args.reference or (_start_of(args.model, recipe) if pairs and wanted else "")
+    name = str(start)
     if name and name.rstrip("/") in {args.model.rstrip("/"), args.name}:
         raise UsageError(
             f"'{name}' would be the name of both the model and its reference",
@@ -84,8 +87,8 @@ def reference_of(args: argparse.Namespace, recipe: Recipe | None, asked: Sequenc
 
 
 def _start_of(model: str, recipe: Recipe | None) -> str:
-    from komt.commands._stages import recipe_with_own
     from komt.models.resolve import resolve
+    from komt.recipe import load_recipe
 
     folder = Path(model).expanduser()
     if not folder.is_dir():
@@ -95,21 +98,33 @@ def _start_of(model: str, recipe: Recipe | None) -> str:
         return recipe.model.name
     for place in folder.resolve().parents[:2]:  # an adapter or a model inside a run
         if (place / "recipe.yaml").is_file():
-            return recipe_with_own(str(place / "recipe.yaml")).model.name
+            return load_recipe(str(place / "recipe.yaml")).model.name
     found = resolve(model)
     return found.base if found.adapter else ""
 
 
 def _warn_if_changed(recipe: Recipe, run: Path) -> None:
-    """Say so where the run was not trained from what its recipe names now, such as a run trained again."""
+    """Say so where the run was not trained from what its recipe names now, such as a run trained again.
+
+    Raises:
+        UsageError: that model is not to be had.
+    """
     import json
 
+    from komt.errors import ModelError, UsageError
     from komt.models.resolve import resolve
     from komt.train.identity import stage_key
 
+    start = recipe.model.name
+    try:
+        revision = resolve(start, remote_code=recipe.model.remote_code).revision
+    except (ModelError, UsageError) as error:
+        raise UsageError(
+            f"{run} was trained from '{start}', which is not to be had: {error.what}",
+            cure="--reference MODEL names where it lies now, or another model to compare with",
+        ) from error
     try:
         key = json.loads((run / "train" / "train.json").read_text(encoding="utf-8"))["key"]
-        revision = resolve(recipe.model.name, remote_code=recipe.model.remote_code).revision
         same = not key or key == stage_key(recipe, run / "data", revision)
     except (OSError, ValueError, LookupError, TypeError):
         return  # nothing says what it was trained from

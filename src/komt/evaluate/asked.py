@@ -90,7 +90,8 @@ class Asking:
         for order, phrased in _orders(task, orders):
             chosen, limited, left_out = self._choose(phrased, rows, split)
             if not chosen:
-                raise DataError(f"the split '{split}' of the task '{task.name}' has no usable row")
+                why = ", ".join(f"{reason} {count:,}" for reason, count in left_out.items()) or "it is empty"
+                raise DataError(f"the split '{split}' of the task '{task.name}' has no usable row: {why}")
             yield Asked(
                 phrased,
                 task,
