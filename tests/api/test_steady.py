@@ -63,7 +63,7 @@ def metric(client: Client, name: str) -> float:
 
 def wait_for(client: Client, name: str, value: float, *, or_more: bool = False) -> None:
     """Until a gauge reads so."""
-    limit = time.monotonic() + 120
+    limit = time.monotonic() + 300
     while (found := metric(client, name)) != value and not (or_more and found > value):
         assert time.monotonic() < limit, f"{name} stays {found}, not {value}"
 
