@@ -179,7 +179,7 @@ def test_another_run_is_refused_naming_what_differs(saved):
     text = str(caught.value)
     assert "train.lr: 0.1 then, 0.2 now" in text
     assert "model.name: 'tiny' then, 'large' now" in text
-    assert "train.new: None then, 1 now" in text
+    assert "train.new: without effect then, 1 now" in text
     assert "seed" not in text
     assert "step-000020" in text
 

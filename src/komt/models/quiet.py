@@ -8,6 +8,15 @@ import warnings
 from collections.abc import Iterator
 
 
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
+
+
+# DeepSpeed, which transformers imports where it is installed, says on stdout, among what komt prints, that it
+# has found no GPU.
+logging.getLogger("DeepSpeed").addFilter(_is_error)
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """No warnings, log lines or progress bars from transformers, PEFT and bitsandbytes within the block."""
