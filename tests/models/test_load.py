@@ -237,7 +237,7 @@ def test_padding_stands_left_and_leaves_the_end_token_alone(llama: Place) -> Non
 
 def test_an_unknown_architecture_is_one_sentence(llama: Place) -> None:
     (llama.folder / "config.json").write_text('{"model_type": "nonesuch"}')
-    with pytest.raises(ModelError, match="the configuration cannot be read: .*nonesuch") as caught:
+    with pytest.raises(ModelError, match=r"the configuration cannot be read: .*nonesuch") as caught:
         load_model(llama, 32)
     assert str(llama.folder) in str(caught.value)
 
