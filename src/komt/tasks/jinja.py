@@ -113,6 +113,15 @@ def _plain_part(node: nodes.Node) -> Callable[[dict[str, Any]], str] | None:
 
 
 @lru_cache(maxsize=4096)
+def fields_of(text: str) -> frozenset[str]:
+    """Names of the fields that a template reads; `{{ row["고객 문의"] }}` reads the field 고객 문의.
+
+    Raises:
+        DataError: broken syntax.
+    """
+    return (_free_names(text) - GIVEN) | _row_fields(_parsed(text))
+
+
 def reference(name: str) -> str:
     """How a template names a column."""
     reserved = {
@@ -131,15 +140,6 @@ def reference(name: str) -> str:
         "none",
     }
     return name if name.isidentifier() and name not in reserved else f'row["{name}"]'
-
-
-def fields_of(text: str) -> frozenset[str]:
-    """Names of the fields that a template reads; `{{ row["고객 문의"] }}` reads the field 고객 문의.
-
-    Raises:
-        DataError: broken syntax.
-    """
-    return (_free_names(text) - GIVEN) | _row_fields(_parsed(text))
 
 
 def names_in(text: str, name: str) -> bool:
