@@ -9,10 +9,7 @@ from komt.errors import DataError, ModelError, UsageError
 from komt.evaluate.choices import can_choose, choose, is_choice, log_likelihoods, shown_choices
 from komt.evaluate.metrics import METRICS
 from komt.example import Example, Message
-from komt.models.template import ensure_template
 from komt.pack.encode import encode_answers, prompt_ids
-from komt.serve.transformers_engine import TransformersEngine
-from komt.testing import lively, tiny_model, tiny_tokenizer
 
 
 def example_of(question: str, choices: tuple[str, ...], right: int = 0, **more) -> Example:
@@ -41,15 +38,6 @@ EXAMPLES = [
     example_of("서울은 수도인가요?", ("예", "아니요"), 1),
     example_of("서울은 수도인가요?", ("예", "예상", "아니요"), 1),
 ]
-
-
-@pytest.fixture(scope="module")
-def engine():
-    tokenizer = tiny_tokenizer()
-    ensure_template(tokenizer)
-    made = TransformersEngine(lively(tiny_model("gemma3", len(tokenizer))), tokenizer)
-    yield made
-    made.close()
 
 
 def plain(engine, ids, continuation) -> float:

@@ -20,11 +20,10 @@ from komt.evaluate.harness_model import EngineLM
 from komt.evaluate.intervals import bootstrap
 from komt.evaluate.metrics import ACCURACY, MACRO_F1, Score
 from komt.mix.formats_lm_eval import write_lm_eval
-from komt.models.template import ensure_template
 from komt.serve.engine import Completion
 from komt.serve.transformers_engine import TransformersEngine
 from komt.sources import load_source, place
-from komt.testing import lively, tiny_model, tiny_tokenizer
+from komt.testing import tiny_model
 
 PAIRS = [
     ("고양이는 왜 물을 싫어하나요? 답변: ", "  예"),
@@ -36,15 +35,6 @@ PAIRS = [
     ("서울 ", "부산"),
 ]
 TEXTS = ["서울은 대한민국의 수도이며 한강이 도시를 가로지른다.", "물 " * 90, "a"]
-
-
-@pytest.fixture(scope="module")
-def engine():
-    tokenizer = tiny_tokenizer()
-    ensure_template(tokenizer)
-    made = TransformersEngine(lively(tiny_model("gemma3", len(tokenizer))), tokenizer)
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")

@@ -18,12 +18,9 @@ from komt.evaluate.preferring import (
 from komt.evaluate.record import Record
 from komt.evaluate.recorded import RecordedEngine
 from komt.example import Example, Message
-from komt.models.template import ensure_template
 from komt.pack.encode import encode
 from komt.recipe import PreferencePart, TrainPart
-from komt.serve.transformers_engine import TransformersEngine
 from komt.tasks import load_task
-from komt.testing import lively, tiny_model, tiny_tokenizer
 
 
 def pair(asked, chosen, rejected, *before):
@@ -41,15 +38,6 @@ PAIRS = [
     pair("서울은 수도인가요?", "예", "아니요", SYSTEM),
     pair("서울은 어디인가요?", "한국의 수도입니다.", "부산입니다.", *TURN),
 ]
-
-
-@pytest.fixture(scope="module")
-def engine():
-    tokenizer = tiny_tokenizer()
-    ensure_template(tokenizer)
-    made = TransformersEngine(lively(tiny_model("gemma3", len(tokenizer))), tokenizer)
-    yield made
-    made.close()
 
 
 def alone(engine, example, answer):

@@ -22,7 +22,7 @@ import httpx2
 
 from komt.errors import ModelError, need
 from komt.models.gguf_header import GgufHeader, read_header
-from komt.process import spinning_threads
+from komt.process import cores, spinning_threads
 
 # Keys and values of all slots together take about this much where the caller names no context.
 _CACHE_BYTES = 2 << 30
@@ -168,7 +168,7 @@ def start(
     key = secrets.token_urlsafe(32)
 
     def parameters(verbosity: int) -> Any:
-        params = _parameters(path, adapters, each * slots, slots, threads or _cores())
+        params = _parameters(path, adapters, each * slots, slots, threads or cores())
         params.api_keys, params.verbosity = [key], verbosity
         params.embedding, params.ui = embeddings, page
         # llama.cpp finds kept prompts by their tokens alone: those of another adapter would be taken.
@@ -219,11 +219,6 @@ def _check_kind(path: Path, header: GgufHeader, kind: str) -> None:
 def _context_of(header: GgufHeader, slots: int) -> int:
     affordable = _CACHE_BYTES // slots // max(header.cache_bytes, 1)
     return min(header.context_tokens or _LEAST_CONTEXT_TOKENS, max(affordable, _LEAST_CONTEXT_TOKENS))
-
-
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

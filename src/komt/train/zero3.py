@@ -8,7 +8,6 @@ https://deepspeed.readthedocs.io/en/latest/zero3.html
 from __future__ import annotations
 
 import contextlib
-import logging
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
@@ -37,7 +36,6 @@ class ZeroAccelerator(Accelerator):  # type: ignore[misc]
             UsageError: something that cannot be trained so, or kept in a checkpoint.
         """
         need("deepspeed", "deepspeed")
-        logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
         warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed.c10d_logger")
         plugin = DeepSpeedPlugin()
         check_settings(plugin.deepspeed_config, recipe)
