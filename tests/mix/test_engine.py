@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,6 +160,31 @@ def test_what_a_killed_worker_had_is_done_again(engine: Engine, tmp_path: Path) 
     killing = Killing(tmp_path, 2, os.getpid())
     assert list(engine.map(SquareOrDie(killing), range(30))) == [number * number for number in range(30)]
     assert killing.killed() == 2
+
+
+def test_a_map_may_begin_before_the_last_one_is_asked_for_its_results(engine: Engine, tmp_path: Path) -> None:
+    killing = Killing(tmp_path, 2, os.getpid())
+    first = engine.map(SquareOrDie(killing), range(30))
+    second = engine.map(SquareOrDie(killing), range(5, 30))
+    assert list(second) == [number * number for number in range(5, 30)]
+    assert list(first) == [number * number for number in range(30)]
+    assert killing.killed() == 2
+
+
+def touch(path: Path) -> None:
+    path.touch()
+
+
+def test_work_begins_before_a_result_is_asked_for(tmp_path: Path) -> None:
+    engine = Processes(1)
+    done = engine.map(touch, [tmp_path / "first", tmp_path / "second"])
+    for _ in range(600):
+        if (tmp_path / "second").exists():
+            break
+        time.sleep(0.1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]
+    assert list(done) == [None, None]
+    engine.close()
 
 
 def test_work_that_kills_every_worker_is_an_error(tmp_path: Path) -> None:

@@ -146,6 +146,8 @@ def _render(
 def _assemble(work: _Build, out: Path, note: Note) -> Manifest:
     """Fill the folder with the data files, and return the manifest."""
     note("comparing examples")
+    # Begun now: the workers load the tokenizer while this process compares.
+    measuring = _evaluation_parts(work)
     rows = [load_rows(rendered) for rendered in work.train.values()]
     conflicts = select(
         rows, [*work.held.values(), *work.others], work.chosen, work.recipe.data, work.engine, work.scratch
@@ -155,7 +157,7 @@ def _assemble(work: _Build, out: Path, note: Note) -> Manifest:
     note("putting the mixture in order")
     train = _train_parts(work, rows)
     note("measuring the evaluation examples")
-    held = _evaluation_parts(work)
+    held = measuring()
     every = [part for parts in held.values() for part in parts]
     if not sum(about_part(part)["kept"] for part in train):
         raise nothing_left(rows, counted(train), work.chosen)
@@ -223,8 +225,12 @@ def _write_shots(rows: list[TaskRows], path: Path) -> None:
     pq.write_table(examples_table(pool), path)
 
 
-def _evaluation_parts(work: _Build) -> dict[str, list[Path]]:
-    """The evaluation examples of every task, in their order, within the model's length."""
+def _evaluation_parts(work: _Build) -> Callable[[], dict[str, list[Path]]]:
+    """Begin with the evaluation examples of every task, in their order, within the model's length.
+
+    Returns:
+        What ends the work, and gives the parts of each task.
+    """
     jobs = {
         name: [
             (part, work.scratch / "held" / f"{name}-part-{n:05d}.parquet")
@@ -233,9 +239,14 @@ def _evaluation_parts(work: _Build) -> dict[str, list[Path]]:
         for name, rendered in work.held.items()
     }
     open_jobs = [(part, out, work.fit) for pairs in jobs.values() for part, out in pairs if not out.is_file()]
-    for _ in work.engine.map(_settle, open_jobs):
-        pass
-    return {name: [out for _, out in pairs] for name, pairs in jobs.items()}
+    settling = work.engine.map(_settle, open_jobs)
+
+    def end() -> dict[str, list[Path]]:
+        for _ in settling:
+            pass
+        return {name: [out for _, out in pairs] for name, pairs in jobs.items()}
+
+    return end
 
 
 def _settle(job: tuple[Path, Path, Fit | None]) -> None:

@@ -9,14 +9,15 @@ import pickle
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from komt.errors import DataError, KomtError, need
 from komt.files import data_root, home
-from komt.process import collect_seldom, collecting_seldom, end_with_parent
+from komt.process import collect_seldom, collecting_seldom, cores, end_with_parent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,8 +34,9 @@ class Engine(Protocol):
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Results in order. The function is importable by name, and items and results can be pickled.
 
-        It may be called twice for an item, when a worker was killed: what it writes appears whole or not at
-        all, and is the same each time. One map at a time.
+        Work may begin before the first result is asked for, and another map before the last one is. It may
+        be called twice for an item, when a worker was killed: what it writes appears whole or not at all,
+        and is the same each time.
         """
 
     def close(self) -> None:
@@ -52,60 +54,85 @@ class InProcess:
         """Nothing to let go."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent(Generic[Item, Result]):
+    """An item that was sent to worker processes, and its result to come."""
+
+    item: Item
+    pool: ProcessPoolExecutor
+    future: Future[Result]
+
+    @property
+    def lost(self) -> bool:
+        """Whether there is no result to come, since a worker was killed."""
+        future = self.future
+        return future.cancelled() or (future.done() and isinstance(future.exception(), BrokenProcessPool))
+
+
 class Processes:
     """Worker processes of this machine. What a killed one had is done again.
 
     Args:
-        count: how many; default: as many as the machine has cores.
+        count: how many; default: as many as this process may use cores.
     """
 
     def __init__(self, count: int = 0) -> None:
-        self._count = count or os.cpu_count() or 1
+        self._count = count or cores()
         self._pool: ProcessPoolExecutor | None = None
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """As `Engine.map`; few items are on their way at a time.
+        """As `Engine.map`; the first items are sent out at once, and few are on their way at a time.
 
         Raises:
             DataError: workers were killed again and again. What is finished stays finished.
         """
-        waiting: deque[tuple[Item, Future[Result]]] = deque()
-        rest = iter(items)
+        sent, rest = deque[_Sent[Item, Result]](), iter(items)
+        self._send(function, sent, rest)
+        return self._results(function, sent, rest)
+
+    def _send(
+        self, function: Callable[[Item], Result], sent: deque[_Sent[Item, Result]], rest: Iterator[Item]
+    ) -> None:
+        for item in islice(rest, self._count * _AHEAD - len(sent)):
+            sent.append(self._submit(function, item))
+
+    def _results(
+        self, function: Callable[[Item], Result], sent: deque[_Sent[Item, Result]], rest: Iterator[Item]
+    ) -> Iterator[Result]:
         killed = 0
         try:
-            while True:
-                for item in islice(rest, self._count * _AHEAD - len(waiting)):
-                    waiting.append((item, self._submit(function, item)))
-                if not waiting:
-                    return
+            while sent:
                 try:
-                    result = waiting[0][1].result()
-                except BrokenProcessPool as error:
-                    self.close()
+                    result = sent[0].future.result()
+                except (BrokenProcessPool, CancelledError) as error:
                     if (killed := killed + 1) > _TRIES:
                         raise _killed() from error
-                    for place, (item, future) in enumerate(waiting):
-                        if future.cancelled() or isinstance(future.exception(), BrokenProcessPool):
-                            waiting[place] = item, self._submit(function, item)
+                    # Another map may have begun with new processes already.
+                    if sent[0].pool is self._pool:
+                        self.close()
+                    for place, old in enumerate(sent):
+                        if old.lost:
+                            sent[place] = self._submit(function, old.item)
                     continue
                 killed = 0
-                waiting.popleft()
+                sent.popleft()
                 yield result
+                self._send(function, sent, rest)
         finally:
-            for _, future in waiting:
-                future.cancel()
+            for one in sent:
+                one.future.cancel()
 
-    def _submit(self, function: Callable[[Item], Result], item: Item) -> Future[Result]:
+    def _submit(self, function: Callable[[Item], Result], item: Item) -> _Sent[Item, Result]:
         if self._pool is None:
             # Not forked: a fork of a process whose libraries run threads may hang.
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self._count, mp_context=context, initializer=_begin_worker)
         try:
-            return self._pool.submit(function, item)
+            future = self._pool.submit(function, item)
         except BrokenProcessPool as error:
-            future: Future[Result] = Future()
+            future = Future()
             future.set_exception(error)
-            return future
+        return _Sent(item, self._pool, future)
 
     def close(self) -> None:
         """Stop the processes."""
@@ -204,5 +231,5 @@ def engine_named(name: str, processes: int, items: int) -> Engine:
     """
     if name == "ray":
         return Ray()
-    count = processes or min(os.cpu_count() or 1, items)
+    count = processes or min(cores(), items)
     return Processes(count) if count > 1 else InProcess()
