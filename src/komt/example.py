@@ -11,6 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
+_as_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -96,7 +98,7 @@ class Example:
         if self.evidence is not None:
             at = self.evidence
             record["evidence"] = {"message": at.message, "start": at.start, "end": at.end}
-        record["metadata"] = json.dumps(self.metadata, ensure_ascii=False, sort_keys=True)
+        record["metadata"] = _as_json(self.metadata)
         return record
 
     @classmethod
@@ -151,10 +153,7 @@ def examples_table(examples: Sequence[Example]) -> pa.Table:
         "messages": pa.ListArray.from_arrays(offsets, parts),
         "evidence": pa.array(evidence, SCHEMA.field("evidence").type),
         "metadata": pa.array(
-            [
-                json.dumps(example.metadata, ensure_ascii=False, sort_keys=True) if example.metadata else "{}"
-                for example in examples
-            ],
+            [_as_json(example.metadata) if example.metadata else "{}" for example in examples],
             pa.string(),
         ),
     }

@@ -66,9 +66,12 @@ class EvaluationIndex:
             found["grams"].append((grams, base + rows_of))
             brief = np.flatnonzero((lines.counts >= SHORT_WORDS) & (lines.counts < ngram))
             found["openings"].append((lines.at(lines.starts[brief], SHORT_WORDS), base + brief))
-            for row in brief.tolist():
-                count = int(lines.counts[row])
-                short[base + row] = count, int(lines.at(lines.starts[[row]], count)[0])
+            for count in range(SHORT_WORDS, ngram):
+                rows_of = brief[lines.counts[brief] == count]
+                keys = lines.at(lines.starts[rows_of], count).tolist()
+                short.update(
+                    (base + row, (count, key)) for row, key in zip(rows_of.tolist(), keys, strict=True)
+                )
         tables = {name: _Table.of(parts, unique=name != "openings") for name, parts in found.items()}
         return cls(ngram, tuple(owners), **tables, short=short)
 

@@ -122,8 +122,8 @@ def _asked(held: Sequence[Rendered]) -> Hashes:
 
 def drop_evaluation(tasks: Sequence[TaskRows], evaluation: Hashes) -> None:
     """Take out what asks exactly what an evaluation row of any task asks."""
-    for rows in tasks:
-        rows.drop(np.flatnonzero(np.isin(rows.asked, evaluation)), "in_evaluation")
+    asked = np.concatenate([np.empty(0, np.uint64), *(rows.asked for rows in tasks)])
+    drop_places(tasks, np.flatnonzero(np.isin(asked, evaluation)), "in_evaluation")
 
 
 @dataclass(frozen=True, slots=True)
