@@ -8,13 +8,13 @@ import warnings
 from collections.abc import Iterator
 
 
-def _is_error(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.ERROR
+def _is_worth_saying(record: logging.LogRecord) -> bool:
+    return record.module != "real_accelerator" or record.levelno >= logging.ERROR
 
 
 # DeepSpeed, which transformers imports where it is installed, says on stdout, among what komt prints, that it
 # has found no GPU.
-logging.getLogger("DeepSpeed").addFilter(_is_error)
+logging.getLogger("DeepSpeed").addFilter(_is_worth_saying)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from komt.pack.words import Encoded, Ids, each, whole, words_of
+from komt.pack.words import Encoded, Ids, each, steps_of, whole, words_of
 
 # A text is cut where a line begins with a letter: there no token of a tokenizer that `is_cuttable` goes on.
 _CUT = re.compile(r"(?<=\n)(?=\S)")
@@ -78,7 +78,7 @@ def is_cuttable(tokenizer: Any) -> bool:
         return False
     if not _normalizer_is_local(backend) or not _added_tokens_are_local(backend):
         return False
-    parts = _parts(backend.pre_tokenizer)
+    parts = steps_of(backend.pre_tokenizer)
     kinds = [part["type"] for part in parts]
     if kinds and kinds[-1] == "ByteLevel":
         before = [json.dumps(part.get("pattern", "")) for part in parts[:-1] if part["type"] == "Split"]
@@ -95,19 +95,11 @@ def is_cuttable(tokenizer: Any) -> bool:
     )
 
 
-def _parts(step: Any) -> list[dict[str, Any]]:
-    """A normaliser or pre-tokenizer of `tokenizers` as it stands in a tokenizer.json, in single steps."""
-    if step is None:
-        return []
-    state: dict[str, Any] = json.loads(step.__getstate__())
-    return list(state.get("normalizers") or state.get("pretokenizers") or [state])
-
-
 def _normalizer_is_local(backend: Any) -> bool:
     """Only NFC, and replacing of one string without line breaks: neither adds nor looks across lines."""
     return all(
         part["type"] == "NFC" or (part["type"] == "Replace" and part["pattern"] == {"String": " "})
-        for part in _parts(backend.normalizer)
+        for part in steps_of(backend.normalizer)
     )
 
 

@@ -105,6 +105,14 @@ class Words:
         return ids, begins, counts
 
 
+def steps_of(step: Any) -> list[dict[str, Any]]:
+    """A normaliser or pre-tokenizer of `tokenizers` as it stands in a tokenizer.json, in single steps."""
+    if step is None:
+        return []
+    state: dict[str, Any] = json.loads(step.__getstate__())
+    return list(state.get("normalizers") or state.get("pretokenizers") or [state])
+
+
 @lru_cache(maxsize=8)
 def words_of(tokenizer: Any) -> Words | None:
     """Where texts can be cut into words; None for a tokenizer that does more to them than to mark spaces.
@@ -113,10 +121,12 @@ def words_of(tokenizer: Any) -> Words | None:
         tokenizer: one that `segments.is_cuttable`, so that a merge crosses a place only by a token that does.
     """
     backend = tokenizer.backend_tokenizer
-    state = json.loads(backend.normalizer.__getstate__()) if backend.normalizer else {}
-    if state.get("type") != "Replace" or state["pattern"] != {"String": " "} or len(state["content"]) != 1:
+    steps = steps_of(backend.normalizer)
+    if [step["type"] for step in steps] != ["Replace"]:
         return None
-    space = str(state["content"])
+    if steps[0]["pattern"] != {"String": " "} or len(steps[0]["content"]) != 1:
+        return None
+    space = str(steps[0]["content"])
     vocabulary = {token.replace(" ", space): place for token, place in backend.get_vocab().items()}
     crossed = {space, " "}
     for token in vocabulary:
