@@ -21,6 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import gpu_model as models
 import gpu_ways as ways
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -95,9 +96,9 @@ def train_under_cap(folder: Path, cap_gib: float, tokens: int) -> tuple[float, f
 
     recipe = ways.recipe_for(4, checkpointing=True, tokens=tokens, examples=1)
     predicted = forecast(recipe, folder).estimate.total
-    ways.limit(cap_gib)
+    models.limit(cap_gib)
     shape = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    model = ways.build_model(shape, 4, "cuda", checkpointing=True)
+    model = models.build_model(shape, 4, "cuda", checkpointing=True)
     targets = round(TARGET_SHARE * tokens)
     sequences = ways.examples(1, 1, tokens - targets, shape["vocab_size"], question=0, answer=targets)
     measured = ways.komt(model, sequences, recipe, "cuda", share=True, steps=2)["peak_bytes"]
@@ -110,8 +111,8 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     for name in args.models.split(","):
         shape = shape_of(name, args.tiny)
         checkpointing = not args.tiny and shape["hidden_size"] >= 4096
-        model = ways.build_model(shape, args.bits, args.device, checkpointing=checkpointing)
-        peak = ways.gemm_peak(args.device, 256 if args.tiny else 8192)
+        model = models.build_model(shape, args.bits, args.device, checkpointing=checkpointing)
+        peak = models.gemm_peak(args.device, 256 if args.tiny else 8192)
         for prefix in map(int, args.prefix.split(",")):
             for sharing in map(int, args.sharing.split(",")):
                 sequences = ways.examples(
@@ -123,7 +124,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
                     rows.append({**cell, **finished(found, model, sequences, peak, checkpointing)})
                     print(f"{cell}: {rows[-1].get('seconds', rows[-1].get('failed'))}", file=sys.stderr)
         del model
-        ways.release(args.device)
+        models.release(args.device)
     return rows
 
 
@@ -134,7 +135,7 @@ def finished(
     if "failed" in found:
         return found
     flat = sum(map(len, sequences))
-    linear, head = ways.multiplications(model)
+    linear, head = models.multiplications(model)
     # Forward, and back to the activations (frozen weights have no gradient); forward again if checkpointed.
     flops = (6 if again else 4) * linear * found["tokens"] + 4 * head * found["rows"]
     return {
@@ -265,7 +266,7 @@ def main(words: list[str]) -> int:
         )
         return 1
     if args.cap and args.device == "cuda":
-        ways.limit(args.cap)
+        models.limit(args.cap)
     rows = measure(args)
     ratios = ratios_of(rows)
     lines = [*table(rows, args), "", *(f"ratio {name} {value:.4g}" for name, value in ratios.items())]

@@ -4,7 +4,7 @@
 
 Both train one epoch, with equally many examples an optimiser step, on the device that is there. Every so many
 steps the clock stands still while the loss on questions about passages never trained on is measured, by the
-same code for both. `time` is how many times as long TRL takes to its lowest loss as komt to that loss.
+same code for both. `time` is how many times as long TRL takes as komt to the lowest loss that both reach.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from gpu_ways import now
+from gpu_model import now
+from gpu_ways import check_targets, rows_of
 
 WAYS = {"trl": "TRL SFTTrainer, packing", "komt": "komt"}
 Curve = list[dict[str, float]]
@@ -44,7 +45,7 @@ class Clock:
         self.began = now(self.device)
 
 
-def rows_of(recipe: Any, held_out: int) -> tuple[list[Any], list[Any]]:
+def examples_of(recipe: Any, held_out: int) -> tuple[list[Any], list[Any]]:
     """Examples to train on, and others to measure on."""
     from komt.commands._stages import built_stage
     from komt.evaluate import choose_examples
@@ -121,10 +122,7 @@ def trl_curve(recipe: Any, train: list[Any], held: list[Any], every: int) -> Cur
     model, tokenizer = fresh(recipe)
     held_out = encode(tokenizer, held)
     device = device_of(model).type
-    rows = [
-        {"input_ids": one.ids.tolist(), "completion_mask": (one.weights > 0).astype(int).tolist()}
-        for one in encode(tokenizer, train)
-    ]
+    sequences = encode(tokenizer, train)
     clock = Clock(device, lambda: loss_of(model, held_out))
 
     class Watch(TrainerCallback):
@@ -132,9 +130,9 @@ def trl_curve(recipe: Any, train: list[Any], held: list[Any], every: int) -> Cur
             if state.global_step % every == 0:
                 clock.start(state.global_step)
 
-    tokens = sum(len(row["input_ids"]) for row in rows)
+    tokens = sum(map(len, sequences))
     packed_rows = -(-tokens // recipe.pack.tokens)
-    wanted = -(-len(rows) // recipe.train.step_examples)
+    wanted = -(-len(sequences) // recipe.train.step_examples)
     with tempfile.TemporaryDirectory() as folder:
         config = SFTConfig(
             output_dir=folder,
@@ -148,6 +146,8 @@ def trl_curve(recipe: Any, train: list[Any], held: list[Any], every: int) -> Cur
             max_grad_norm=recipe.train.clip,
             max_length=recipe.pack.tokens,
             packing=True,
+            # Of rows of ids TRL does not look at the mask unless it is told to.
+            completion_only_loss=True,
             bf16=recipe.model.bits != 32,
             gradient_checkpointing=False,
             use_cpu=device == "cpu",
@@ -159,10 +159,11 @@ def trl_curve(recipe: Any, train: list[Any], held: list[Any], every: int) -> Cur
         trainer = SFTTrainer(
             model=model,
             args=config,
-            train_dataset=Dataset.from_list(rows),
+            train_dataset=Dataset.from_list(rows_of(sequences)),
             processing_class=tokenizer,
             callbacks=[Watch()],
         )
+        check_targets(trainer.train_dataset, sequences)
         clock.start(0)
         trainer.train()
         if clock.curve[-1]["step"] != trainer.state.global_step:
@@ -184,10 +185,11 @@ def seconds_to(curve: Curve, loss: float) -> float | None:
 
 
 def ratios_of(curves: dict[str, Curve]) -> dict[str, float]:
-    """How much sooner komt is at TRL's lowest loss, and both lowest losses."""
+    """How much sooner komt is at the lowest loss that both reach; both lowest losses, and all seconds."""
     ratios = {f"{way}_loss": min(point["loss"] for point in curve) for way, curve in curves.items()}
     if {"komt", "trl"} <= curves.keys():
-        theirs, ours = (seconds_to(curves[way], ratios["trl_loss"]) for way in ("trl", "komt"))
+        reached = max(ratios["trl_loss"], ratios["komt_loss"])
+        theirs, ours = (seconds_to(curves[way], reached) for way in ("trl", "komt"))
         if theirs and ours:
             ratios["time"] = theirs / ours
         ratios["seconds"] = curves["trl"][-1]["seconds"] / curves["komt"][-1]["seconds"]
@@ -234,7 +236,7 @@ def main(words: list[str]) -> int:
     if args.quick:
         args.step_examples, args.every, args.held_out = 8, 1, 8
     recipe = recipe_with_own(args.recipe, [*args.set, f"train.step_examples={args.step_examples}"])
-    train, held = rows_of(recipe, args.held_out)
+    train, held = examples_of(recipe, args.held_out)
     train = train[:24] if args.quick else train
     began, curves = time.perf_counter(), {}
     for way in args.ways.split(","):

@@ -54,3 +54,5 @@ def test_time_to_a_loss_is_read_off_between_two_measurements(bench: ModuleType) 
     ratios = bench.ratios_of({"trl": trl, "komt": own})
     assert ratios["time"] == pytest.approx(200 / (10 + 20 * (1.0 / 1.5)))
     assert ratios["seconds"] == pytest.approx(200 / 30)
+    # Where komt ends above TRL's lowest loss, TRL is timed to komt's.
+    assert bench.ratios_of({"trl": trl, "komt": curve((0, 4.0), (10, 2.0))})["time"] == pytest.approx(10)
