@@ -1,17 +1,25 @@
-"""Held-out pairs as rows of scores.json, in the form that reports read."""
+"""Held-out pairs of a training as answers and rows of scores.json, in the form that reports read."""
 
 import json
 
 import pytest
 
-from komt.evaluate.pairs import pair_scores
-from komt.mix import Manifest, TaskCounts
-from komt.mix.manifest import Evaluation
+from komt.evaluate import scores_of
+from komt.evaluate.preferring import trained_pairs
+from komt.evaluate.scores import answer_record
+from komt.example import Example, Message
+from komt.recipe import PreferencePart, TrainPart
+
+
+def example(number):
+    messages = (Message("user", f"{number}번 물음"), Message("assistant", "좋은 답", True))
+    head = (f"e{number}", "toy", *["x"] * 5, "test", "own")
+    return Example(*head, group=f"g{number}", messages=messages, chosen="좋은 답", rejected="나쁜 답")
 
 
 @pytest.fixture
-def scored(tmp_path):
-    """Rows of four pairs: tuned and base log-probabilities, tokens of the answers."""
+def answers(tmp_path):
+    """Answers of four pairs: tuned and base log-probabilities, tokens of the answers."""
     values = [
         ([-4.0, -9.0], [-5.0, -6.0], [4, 4]),  # likelier before and after, gained 1 + 3
         ([-8.0, -9.0], [-9.0, -7.0], [8, 3]),  # likelier after only; per token likelier before and after
@@ -31,23 +39,18 @@ def scored(tmp_path):
     ]
     path = tmp_path / "pairs.json"
     path.write_text(json.dumps({"beta": 0.5, "pairs": pairs}))
-    held = Evaluation(split="test", read=4, examples=4)
-    counts = TaskCounts(source="own", licence="own", origin="native", evaluation=held)
-    manifest = Manifest(
-        examples=4,
-        tasks={"toy": counts},
-        seed=0,
-        resplit=[],
-        comparable=True,
-        licences=[],
-        inputs={},
-        version=3,
-    )
-    return pair_scores(path, manifest)
+    train = TrainPart(objective="dpo", preference=PreferencePart(beta=0.5))
+    return trained_pairs(path, [example(n) for n in (3, 1, 0, 2, 4)], train)
+
+
+@pytest.fixture
+def scored(answers):
+    return [*scores_of(answers["base"]), *scores_of(answers["tuned"], against=[answers["base"]])]
 
 
 def test_values_and_gains(scored):
     values = {(row["model"], row["metric"]): row["value"] for row in scored}
+    assert 0 < values.pop(("tuned", "pair_loss")) < 1
     assert values == {
         ("base", "pair_accuracy"): 0.25,
         ("base", "pair_accuracy_norm"): 1.0,
@@ -71,8 +74,14 @@ def test_values_and_gains(scored):
     assert {(row["n"], row["split"], row["shots"], row["unscored"]) for row in scored} == {(4, "test", 0, 0)}
 
 
-def test_without_held_out_pairs_there_are_no_rows(tmp_path):
-    manifest = Manifest(
-        examples=0, tasks={}, seed=0, resplit=[], comparable=True, licences=[], inputs={}, version=3
-    )
-    assert pair_scores(tmp_path / "pairs.json", manifest) == []
+def test_each_pair_is_an_answer_that_reports_can_pair(answers):
+    lines = {name: [answer_record(one) for one in own] for name, own in answers.items()}
+    assert [line["id"] for line in lines["tuned"]] == [line["id"] for line in lines["base"]]
+    assert [line["answer"] for line in lines["base"]] == ["좋은 답", "나쁜 답", "나쁜 답", "나쁜 답"]
+    assert {line["by"] for line in lines["tuned"]} == {"loglikelihood"}
+
+
+def test_without_held_out_pairs_there_are_no_answers(tmp_path):
+    assert trained_pairs(tmp_path / "pairs.json", [], TrainPart()) == {}
+    (tmp_path / "pairs.json").write_text('{"beta": 0.1, "pairs": []}')
+    assert trained_pairs(tmp_path / "pairs.json", [], TrainPart()) == {}

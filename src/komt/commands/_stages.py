@@ -171,37 +171,44 @@ def _read(path: Path) -> bytes:
 
 def evaluate_stage(recipe: Recipe, out: Path) -> list[dict[str, Any]]:
     """Score base, base with five examples, the tuned model, and held-out pairs; leave `out/report`."""
-    from komt.evaluate import write_scores
-    from komt.evaluate.pairs import pair_scores
+    from komt.evaluate import scores_of, write_answers, write_scores
     from komt.mix import read_manifest
 
     manifest = read_manifest(out / "data")
-    rows = _task_scores(recipe, out, manifest) if recipe.evaluate.tasks else []
-    if recipe.train.objective != "sft":
-        rows += pair_scores(out / "train" / "pairs.json", manifest, train=recipe.train)
-    write_scores(out / "report" / "scores.json", rows)
-    return rows
-
-
-def _task_scores(recipe: Recipe, out: Path, manifest: Manifest) -> list[dict[str, Any]]:
-    from komt.evaluate import scores_of, write_answers
-
     comparable = {name: task.source not in manifest.resplit for name, task in manifest.tasks.items()}
     most = recipe.evaluate.limit
     held = {name: task.evaluation.examples for name, task in manifest.tasks.items() if task.evaluation}
     limits = {name: most for name, count in held.items() if most and count > most}
-    models = [*recipe.evaluate.compare, "tuned"]
-    answers: dict[str, list[Answered]] = {}
-    for name in models:
-        answers[name] = [
-            one for task in recipe.evaluate.tasks for one in _score_task(recipe, out, task, name)
-        ]
-        write_answers(out / "report", answers[name])
-    rows = []
-    for name in models:
-        against = [answers[other] for other in recipe.evaluate.compare] if name == "tuned" else []
-        rows += scores_of(answers[name], against=against, comparable=comparable, limits=limits)
+    rows: list[dict[str, Any]] = []
+    every: dict[str, list[Answered]] = {}
+    no_limits: dict[str, int] = {}
+    for answers, limited in ((_task_answers(recipe, out), limits), (_pair_answers(recipe, out), no_limits)):
+        for name, own in answers.items():
+            against = [of for other, of in answers.items() if name == "tuned" and other != name]
+            rows += scores_of(own, against=against, comparable=comparable, limits=limited)
+            every.setdefault(name, []).extend(own)
+    for own in every.values():
+        write_answers(out / "report", own)
+    write_scores(out / "report" / "scores.json", rows)
     return rows
+
+
+def _task_answers(recipe: Recipe, out: Path) -> dict[str, list[Answered]]:
+    models = [*recipe.evaluate.compare, "tuned"] if recipe.evaluate.tasks else []
+    return {
+        name: [one for task in recipe.evaluate.tasks for one in _score_task(recipe, out, task, name)]
+        for name in models
+    }
+
+
+def _pair_answers(recipe: Recipe, out: Path) -> dict[str, list[Answered]]:
+    from komt.evaluate.preferring import trained_pairs
+    from komt.mix import read_examples
+
+    if recipe.train.objective == "sft":
+        return {}
+    examples = read_examples(out / "data" / "evaluate.parquet")
+    return trained_pairs(out / "train" / "pairs.json", examples, recipe.train)
 
 
 def _score_task(recipe: Recipe, out: Path, task: str, name: str) -> list[Answered]:

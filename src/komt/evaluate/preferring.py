@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -136,6 +138,44 @@ def scored_pairs(
         before: how likely the policy held them that training started from, for rewards; None: no rewards.
         train: of the recipe that trained on pairs, for its beta and its loss.
     """
+    return _answered(one.examples, found, name, before, train, shots=len(one.shots), order=one.order)
+
+
+def trained_pairs(path: Path, examples: Sequence[Example], train: TrainPart) -> dict[str, list[Answered]]:
+    """What a training wrote of its held-out pairs, as answers of `base` and `tuned`; {} where it wrote none.
+
+    `base` is the policy that training started from; what compares with it is of `tuned` alone.
+
+    Args:
+        path: of `pairs.json`.
+        examples: the evaluation examples of the data it was trained on.
+        train: of its recipe.
+    """
+    pairs = json.loads(path.read_text(encoding="utf-8"))["pairs"] if path.is_file() else []
+    if not pairs:
+        return {}
+    by_id = {example.id: example for example in examples}
+    own = [by_id[pair["id"]] for pair in pairs]
+    before, after = (
+        [_recorded([pair[column], pair["tokens"], False]) for pair in pairs]
+        for column in ("reference", "log_probs")
+    )
+    return {
+        "base": _answered(own, before, "base", None, None),
+        "tuned": _answered(own, after, "tuned", before, train),
+    }
+
+
+def _answered(
+    examples: Sequence[Example],
+    found: Sequence[PairLikelihood],
+    name: str,
+    before: Sequence[PairLikelihood] | None,
+    train: TrainPart | None,
+    *,
+    shots: int = 0,
+    order: str = "",
+) -> list[Answered]:
     values = pair_values(
         np.array([pair.tokens for pair in found], np.float64),
         np.array([pair.log_probs for pair in found], np.float64),
@@ -143,14 +183,12 @@ def scored_pairs(
         train,
     )
     answered = []
-    for place, (example, pair) in enumerate(zip(one.examples, found, strict=True)):
+    for place, (example, pair) in enumerate(zip(examples, found, strict=True)):
         scores = {
             metric: Score(None if pair.same else float(column[place])) for metric, column in values.items()
         }
         # Pairs on one prompt are easy or hard together.
         example = replace(example, group=example.group or _prompt_hash(example))
         likelier = example.chosen if pair.log_probs[0] >= pair.log_probs[1] else example.rejected
-        answered.append(
-            Answered(name, example, likelier, True, scores, len(one.shots), "loglikelihood", one.order)
-        )
+        answered.append(Answered(name, example, likelier, True, scores, shots, "loglikelihood", order))
     return answered
