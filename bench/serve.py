@@ -6,7 +6,8 @@ Throughput, 1 and 8 streams at a time: llama.cpp's own server against `komt serv
 the packaged GGUF file with 8 slots; komt's engine over transformers alone against `komt serve` in front of
 it, and beside them `transformers serve`, all over the packaged model in 16 bits. A shared passage: seconds to
 the first token of eight questions over one passage, one after another. Servers are processes of their own;
-they alternate within each run, and figures are medians.
+they alternate within each run, at each number of streams. Figures are medians. Ratios are medians of the
+runs' own ratios, since what disturbs the machine for a while disturbs both servers of a run.
 """
 
 from __future__ import annotations
@@ -109,18 +110,39 @@ def measure(
         if isinstance(server, Server):
             ask(server, "안녕하세요?", 2)
     for run in range(runs):
-        for whose, server in servers.items():
-            for streams in STREAMS:
+        for streams in STREAMS:
+            for whose, server in servers.items():
                 key = f"{engine} {whose} {streams}"
                 figures.setdefault(key, []).append(throughput(server, streams, tokens))
+        # Another passage each time: none was seen before.
+        passage = "".join(SENTENCE.format(1000 * run + number) for number in range(sentences))
+        for whose, server in servers.items():
             if isinstance(server, Server):
-                # Another passage each time: none was seen before.
-                start = 1000 * run
-                passage = "".join(SENTENCE.format(start + number) for number in range(sentences))
                 first, later = first_tokens(server, passage)
                 figures.setdefault(f"{engine} {whose} first", []).append(first)
                 figures.setdefault(f"{engine} {whose} later", []).append(later)
-            print(f"run {run + 1}, {engine}, {whose}: done", file=sys.stderr, flush=True)
+        print(f"run {run + 1}, {engine}: done", file=sys.stderr, flush=True)
+
+
+def ratios_of(figures: dict[str, list[float]]) -> dict[str, float]:
+    """By name the median of the runs' own ratios."""
+
+    def ratio(one: str, other: str) -> float:
+        return statistics.median(a / b for a, b in zip(figures[one], figures[other], strict=True))
+
+    ratios = {}
+    for engine, peer in zip(ENGINES, ("own", "peer"), strict=True):
+        if f"{engine} komt 1" not in figures:
+            continue
+        name = engine.replace(".", "_")
+        for streams in STREAMS:
+            ratios[f"{name}_{streams}"] = ratio(f"{engine} komt {streams}", f"{engine} own {streams}")
+            if peer == "peer":
+                key = f"{name}_serve_{streams}"
+                ratios[key] = ratio(f"{engine} komt {streams}", f"{engine} peer {streams}")
+        ratios[f"passage_{name}"] = ratio(f"{engine} komt first", f"{engine} komt later")
+        ratios[f"passage_{name}_{peer}_over_komt"] = ratio(f"{engine} {peer} later", f"{engine} komt later")
+    return ratios
 
 
 def show(
@@ -147,26 +169,7 @@ def show(
         waits = (middle.get(f"{way} {when}") for when in ("first", "later"))
         print(f"| {title} | {speeds} | {' | '.join(f'{wait:.3f}' if wait else '–' for wait in waits)} |")
     print()
-    ratios = {
-        f"{engine.replace('.', '_')}_{streams}": middle[f"{engine} komt {streams}"]
-        / middle[f"{engine} own {streams}"]
-        for engine in ENGINES
-        for streams in STREAMS
-        if f"{engine} komt {streams}" in middle
-    }
-    for streams in STREAMS:
-        if "transformers_1" in ratios:
-            ratios[f"transformers_serve_{streams}"] = (
-                middle[f"transformers komt {streams}"] / middle[f"transformers peer {streams}"]
-            )
-    for engine, peer in zip(ENGINES, ("own", "peer"), strict=True):
-        name = engine.replace(".", "_")
-        if f"{name}_1" not in ratios:
-            continue
-        ratios[f"passage_{name}"] = middle[f"{engine} komt first"] / middle[f"{engine} komt later"]
-        ratios[f"passage_{name}_{peer}_over_komt"] = (
-            middle[f"{engine} {peer} later"] / middle[f"{engine} komt later"]
-        )
+    ratios = ratios_of(figures)
     for name, value in ratios.items():
         print(f"ratio {name} {value:.2f}")
     if target:
