@@ -9,6 +9,7 @@ import torch
 
 from komt.errors import ModelError, UsageError
 from komt.train import loop as loop_module
+from komt.train.accelerator import make_accelerator
 from komt.train.checkpoint import checkpoints, find_newest
 from komt.train.identity import run_settings
 from komt.train.log import TrainLog
@@ -46,6 +47,7 @@ def test_a_checkpoint_says_what_decides_its_numbers(stopped, tmp_path):
     figures = state["numerics"]
     assert (figures["dtype"], figures["packing"], figures["compiled"]) == ("float32", "shared", False)
     assert (figures["threads"], figures["processes"]) == (torch.get_num_threads(), 1)
+    assert figures["weights"] == "whole"
     assert figures["torch"] == torch.__version__
     assert torch.backends.cpu.get_cpu_capability() in figures["device"]
     assert find_newest(path.parent, state["settings"]).step == 2
@@ -78,10 +80,10 @@ def test_another_schedule_is_an_error(stopped, monkeypatch):
 
 
 def test_compilation_and_dtype_are_seen(toy_recipe):
-    layer = torch.nn.Linear(2, 2)
-    then = numerics(toy_recipe(bits=16), layer, "shared", 1)
+    layer, alone = torch.nn.Linear(2, 2), make_accelerator()
+    then = numerics(toy_recipe(bits=16), layer, "shared", alone)
     assert (then["dtype"], then["compiled"]) == ("bfloat16", False)
-    now = numerics(toy_recipe(bits=16), torch.compile(layer, backend="eager"), "shared", 1)
+    now = numerics(toy_recipe(bits=16), torch.compile(layer, backend="eager"), "shared", alone)
     assert changed(then, now) == ["compiled: False then, True now"]
 
 

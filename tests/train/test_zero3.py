@@ -94,6 +94,7 @@ def test_killed_while_a_checkpoint_is_written_it_goes_on_bit_by_bit(place, launc
     statuses, said = launch(*words, "--out", place / "killed", "--resume", processes=2, call=ZERO3)
     assert statuses == [0, 0], said
     assert "going on after step" in said[0]
+    assert "rounding" not in said[0]
     assert log_of(place / "killed") == log_of(place / "whole")
     for path in checkpoints(place / "whole" / "train" / "checkpoints"):
         other = place / "killed" / "train" / "checkpoints" / path.name

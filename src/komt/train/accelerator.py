@@ -35,3 +35,9 @@ def make_accelerator(
 
         return ZeroAccelerator(recipe, **options)
     return Accelerator(cpu=not torch.cuda.is_available(), **options)
+
+
+def spread_by(accelerator: Accelerator) -> str:
+    """What spreads the weights over processes: FSDP, DEEPSPEED or MEGATRON_LM; "" where each holds all."""
+    kind = str(accelerator.distributed_type.value)
+    return kind if kind in {"FSDP", "DEEPSPEED", "MEGATRON_LM"} else ""

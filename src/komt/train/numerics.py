@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 
 from komt.recipe import Recipe
+from komt.train.accelerator import spread_by
 
 _DTYPES = {32: "float32"}
 
 
-def numerics(recipe: Recipe, model: Any, way: str, processes: int) -> dict[str, Any]:
-    """Device, dtype, threads, compilation, packing, processes and versions of this run."""
+def numerics(recipe: Recipe, model: Any, way: str, accelerator: Accelerator) -> dict[str, Any]:
+    """Device, dtype, threads, compilation, packing, processes, what spreads the weights, and versions."""
     device = next(model.parameters()).device
     return {
         "device": _device_name(device),
@@ -23,7 +25,8 @@ def numerics(recipe: Recipe, model: Any, way: str, processes: int) -> dict[str, 
         "threads": torch.get_num_threads(),
         "compiled": any(_is_compiled(module) for module in model.modules()),
         "packing": way,
-        "processes": processes,
+        "processes": accelerator.num_processes,
+        "weights": f"spread by {kind}" if (kind := spread_by(accelerator)) else "whole",
         "torch": torch.__version__,
     }
 

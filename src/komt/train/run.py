@@ -204,7 +204,7 @@ def _run(
     """Run the steps; returns after how many it started and ended, and the seconds it took between."""
     folder, train = out / "checkpoints", loop.recipe.train
     model = loop.accelerator.unwrap_model(loop.model)
-    figures = numerics(loop.recipe, model, loop.way, loop.accelerator.num_processes)
+    figures = numerics(loop.recipe, model, loop.way, loop.accelerator)
     start = _resume(loop, watch, folder, settings, figures) if resume else 0
     began, done = time.perf_counter(), start
     with _log_of_main(out, start, len(loop.steps), quiet=quiet) as log:

@@ -9,6 +9,7 @@ from typing import Any
 from komt.errors import UsageError
 from komt.example import Example, Message
 from komt.recipe import Recipe
+from komt.train.accelerator import spread_by
 from komt.train.held_out import held_out_examples
 from komt.train.loop import Loop
 from komt.train.undisturbed import undisturbed
@@ -59,7 +60,7 @@ def make_samples(
         raise UsageError(
             "train.generate needs something that answers", cure="train with komt run or komt train"
         )
-    if str(loop.accelerator.distributed_type.value) in {"FSDP", "DEEPSPEED", "MEGATRON_LM"}:
+    if spread_by(loop.accelerator):
         raise UsageError(
             "train.generate answers in one process, and here the weights are spread over several",
             cure="leave train.generate out; train.held_out measures all the same",
