@@ -38,7 +38,9 @@ def aihub_89() -> Files:
     for article, other in zip(none["data"], [*passages[1:], passages[0]], strict=True):
         article["paragraphs"][0]["context"] = other
     clue = _squad("89c")
-    del clue["data"][0]["paragraphs"][0]["qas"][0]["answers"]
+    asked = clue["data"][0]["paragraphs"][0]["qas"][0]
+    asked["question"] = "해솔 등대의 불빛은 무슨 색인가?"
+    del asked["answers"]
     names = {"normal": _squad("89"), "noanswer": none, "clue0529": clue}
     folder = unicodedata.normalize("NFD", "기계독해분야")
     return {f"{folder}/ko_nia_{kind}_squad_all.json": to_json(value) for kind, value in names.items()}
