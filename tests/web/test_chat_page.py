@@ -94,7 +94,7 @@ def test_a_question_that_is_refused_is_back_in_its_box(visit: Visit, tiny_api: T
     tiny_api.refusal = {"message": "31 tokens", "code": "context_length_exceeded"}
     box.press("Enter")
     expect(page.get_by_role("alert")).to_contain_text(
-        "글을 줄이거나 새 대화를 시작해 주세요. 서버의 말: 31 tokens"
+        "글을 줄이거나 새 대화를 시작해 주세요. 서버의 응답: 31 tokens"
     )
     ask(page, "다시 안녕?")
     expect(page.locator(".bot.message")).to_have_count(2)

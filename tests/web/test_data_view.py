@@ -22,7 +22,7 @@ def test_overview_has_figures_and_what_to_mind(folder: Path) -> None:
     html = view.overview(KOREAN, stamp(folder / "manifest.json"))
     assert "<dd>20</dd>" in html
     assert "<dd>12</dd>" in html
-    assert "공개된 점수와 견줄 수 없습니다: my-source" in html
+    assert "공개된 점수와 비교할 수 없습니다: my-source" in html
     assert html.count('class="histogram"') == 2
     assert "Not comparable" in view.overview(ENGLISH, stamp(folder / "manifest.json"))
 
@@ -64,7 +64,7 @@ def test_examples_that_hold_a_text(folder: Path) -> None:
     found = view.examples(KOREAN, file, "", "ALERT(15)", 0)
     assert found.position == "전체 1개 가운데 1–1번째"
     assert view.examples(KOREAN, file, "", "없는 말", 0).position == ""
-    assert "맞는 것이 없습니다" in view.examples(KOREAN, file, "", "없는 말", 0).html
+    assert "조건에 맞는 행이 없습니다" in view.examples(KOREAN, file, "", "없는 말", 0).html
 
 
 def test_rows_left_out_by_reason(folder: Path) -> None:

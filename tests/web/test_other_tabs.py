@@ -41,7 +41,7 @@ def tab(visit: Visit, name: str) -> Any:
 
 
 def ask(page: Any, text: str) -> None:
-    box = page.get_by_label("두 모델에게 물을 글")
+    box = page.get_by_label("두 모델에게 할 질문")
     box.fill(text)
     box.press("Enter")
 
@@ -124,7 +124,7 @@ def test_a_server_that_dies_leaves_nothing_to_vote_on(visit: Visit) -> None:
     ask(page, "끊어 봐")
     expect(page.get_by_role("alert")).to_contain_text("연결이 끊겼습니다")
     expect(page.get_by_role("button", name="1번이 나아요")).to_be_disabled()
-    expect(page.get_by_label("두 모델에게 물을 글")).to_have_value("끊어 봐")
+    expect(page.get_by_label("두 모델에게 할 질문")).to_have_value("끊어 봐")
 
 
 def test_examples_are_browsed_by_task_and_searched(visit: Visit) -> None:
@@ -143,7 +143,7 @@ def test_examples_are_browsed_by_task_and_searched(visit: Visit) -> None:
     expect(rows).to_have_count(1)
     expect(rows.first).to_contain_text("<script>alert(2)</script> {{x}} ${y}")
     page.get_by_label("평가", exact=True).check()
-    expect(page.locator("#examples-rows")).to_contain_text("맞는 것이 없습니다")
+    expect(page.locator("#examples-rows")).to_contain_text("조건에 맞는 행이 없습니다")
 
 
 def test_rows_left_out_are_browsed_by_reason(visit: Visit) -> None:

@@ -104,7 +104,7 @@ def test_scores_with_intervals_gains_and_remarks(tmp_path: Path) -> None:
     html = scores_html(KOREAN, {"one": read_scores(runs, "one")})
     assert "left: 30.00%; width: 20.00%" in html
     assert "[0.300, 0.500]" in html
-    assert "학습한 모델 − 기본 모델" in html
+    assert "학습한 모델 − 기반 모델" in html
     assert "더 나음" in html
     assert "점수 없음" in html
     assert "답 2개가 보기에 없는 말" in html
@@ -153,12 +153,17 @@ def test_rows_that_differ_in_more_than_the_model_stand_apart(tmp_path: Path) -> 
     path.write_text(json.dumps(rows), encoding="utf-8")
     read = read_scores(Runs(tmp_path / "runs"), "one")
     shown = panels(KOREAN, [("one", row) for row in read], several=False)
-    assert [panel.about for panel in shown] == ["지문 먼저", "지시 먼저", "우도 비교", "큰모델의 채점"]
+    assert [panel.about for panel in shown] == [
+        "지문 먼저",
+        "지시 먼저",
+        "보기의 확률로 고름",
+        "큰모델의 채점",
+    ]
     assert (shown[3].axis, shown[3].marks[0].at) == (("1", "5.5", "10"), 50.0)
     html = scores_html(KOREAN, {"one": read})
     assert "my.qa, 학습한 모델: 학습 데이터와 겹치는 문항이 3개 있습니다." in html
     assert "my.qa, 학습한 모델: 앞에서부터 8문항까지만 평가했습니다." in html
-    assert html.count("공개된 점수와 견줄 수 없습니다") == 1
+    assert html.count("공개된 점수와 비교할 수 없습니다") == 1
 
 
 @pytest.mark.parametrize(
