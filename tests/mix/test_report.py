@@ -202,7 +202,7 @@ def test_everything_that_must_be_known_is_on_the_page(tmp_path: Path) -> None:
     text = " ".join("".join(read(page(told, found)).text).split())
     for words_ in (
         "Not comparable with published results",
-        "공개된 점수와 견줄 수 없습니다",
+        "공개된 점수와 비교할 수 없습니다",
         "No handing on.",
         "t.held: family intent",
         "t.gone: its file is not here",

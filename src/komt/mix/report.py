@@ -102,7 +102,7 @@ def _shares(trained: Mapping[str, TaskCounts]) -> list[tuple[str, str, list[Bar]
 
     origins = {task.source: task.origin for task in trained.values()}
     return [
-        ("유래", "Origin", bars_of(by("origin")), "origins"),
+        ("작성 방식", "Origin", bars_of(by("origin")), "origins"),
         (
             "템플릿 종류",
             "Kind of template",

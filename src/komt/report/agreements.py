@@ -24,7 +24,7 @@ def agreement_lines(found: Findings | None) -> list[Line]:
         lines.append(
             (
                 f"{judge}: 사람의 투표와 일치 {figures}; 무승부 {votes.ties:,}, "
-                f"심사하지 못한 투표 {votes.missing:,}",
+                f"심사 결과가 없는 투표 {votes.missing:,}",
                 f"{judge}: agrees with people's votes {figures}; {votes.ties:,} ties, "
                 f"{votes.missing:,} votes on answers that it has no verdict on",
             )

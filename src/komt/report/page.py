@@ -123,7 +123,7 @@ def _mixture(folder: Folder) -> list[tuple[str, str, list[Bar], str]]:
     return [
         ("과제", "task", bars_of({name: int(task["examples"]) for name, task in tasks.items()}), ""),
         ("유형", "family", bars_of(by("family")), "families"),
-        ("유래", "origin", bars_of(by("origin")), "origins"),
+        ("작성 방식", "origin", bars_of(by("origin")), "origins"),
     ]
 
 

@@ -25,10 +25,10 @@ METRICS = {
     "reward_accuracy": "보상 정확도",
     "reward_margin": "보상 차이",
     "pair_loss": "선호 쌍 손실",
-    "chosen_log_prob": "선택된 답의 로그 확률",
-    "rejected_log_prob": "거절된 답의 로그 확률",
-    "chosen_log_prob_norm": "선택된 답의 로그 확률(토큰당)",
-    "rejected_log_prob_norm": "거절된 답의 로그 확률(토큰당)",
+    "chosen_log_prob": "선호 답의 로그 확률",
+    "rejected_log_prob": "비선호 답의 로그 확률",
+    "chosen_log_prob_norm": "선호 답의 로그 확률(토큰당)",
+    "rejected_log_prob_norm": "비선호 답의 로그 확률(토큰당)",
 }
 VERDICTS = {
     "better": ("나아짐", "better"),
@@ -44,7 +44,7 @@ def flag_lines(scores: Sequence[Row]) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
     redivided = _tasks(row for row in scores if not row.get("comparable", True))
     if redivided:
-        korean = "공식 평가 집합을 다시 나눈 것이어서 공개된 점수와 견줄 수 없습니다"
+        korean = "공식 평가 집합을 다시 나눈 것이어서 공개된 점수와 비교할 수 없습니다"
         english = "resplit: a redivided official set, not comparable with published results"
         lines.append((f"{korean}: {_few(redivided)}", f"{english}: {_few(redivided)}"))
     for row in scores:
@@ -54,7 +54,7 @@ def flag_lines(scores: Sequence[Row]) -> list[tuple[str, str]]:
             english = f"contaminated: {who}: {count} examples stand in the training data"
             if clean := row.get("clean"):
                 value = f"{row['metric']} {clean['value']:.3f} {interval(clean)}"
-                korean += f". 이들을 빼면 {value}"
+                korean += f". 이 예제를 빼면 {value}"
                 english += f"; without them {value}"
             lines.append((korean, english))
     limits: dict[int, list[str]] = {}
