@@ -81,7 +81,7 @@ def test_a_local_base_is_named_without_its_path(base: Make, run_folder: MakeRun,
     assert "base_model" not in front
     assert front["license"] == "unknown"
     assert str(tmp_path) not in body
-    assert "| 이용 조건 | 알 수 없음 |" in body
+    assert "| 라이선스 | 알 수 없음 |" in body
     assert "| licence | unknown |" in body
 
 
@@ -124,7 +124,7 @@ def test_terms_that_bar_handing_on_stand_in_both_languages(
     _, body = card(place, tmp_path / "out")
     assert "- **aihub-117의 재배포 조건:** may not be handed on" in body
     assert "- **Redistribution of aihub-117:** may not be handed on" in body
-    assert "**aihub-117의 이용 조건이 자료의 재배포를 제한합니다.**" in body
+    assert "**aihub-117의 이용 조건이 데이터의 재배포를 제한합니다.**" in body
     assert "aihub.or.kr/aihubdata" in body
     assert "모두 100개의 예제로 학습했습니다.\n이 가운데 10개는 다른 언어 모델이 만든 글입니다." in body
     assert "National Information Society Agency of Korea" in body
@@ -142,7 +142,7 @@ def test_flags_of_the_scores_stand_beneath_them(told: Callable[..., str]) -> Non
         "**Not comparable with published results** (korquad.qa)",
         "- nsmc.sentiment, this model: 3 answers could not be scored by f1.",
         "- nsmc.sentiment, 이 모델: 보기에 없는 답 2개는 오답으로 처리했습니다.",
-        "- **nsmc.sentiment: 평가 문항 80개 가운데 7개가 학습 자료에도 있습니다.**",
+        "- **nsmc.sentiment: 평가 문항 80개 가운데 7개가 학습 데이터에도 있습니다.**",
         "- **nsmc.sentiment: 7 of 80 evaluation rows are in the training data too:**",
         "- korquad.qa: 문항 전체가 아니라 최대 200개만 평가했습니다.",
         "- korquad.qa: not all rows were asked, but at most 200.",
@@ -193,7 +193,7 @@ def test_an_adapter_without_its_run_says_that_nothing_is_known(
     base: Make, adapted: Make, tmp_path: Path
 ) -> None:
     _, body = card(adapted(base()), tmp_path / "out")
-    assert "학습 자료의 기록이 함께 있지 않아 출처와 이용 조건을 알 수 없습니다." in body
+    assert "학습 데이터의 기록이 함께 있지 않아 출처와 이용 조건을 알 수 없습니다." in body
     assert "There is no record of the training data beside this model" in body
     assert "There is no record of scores for this model." in body
 

@@ -51,7 +51,7 @@ def test_a_fully_tuned_run_is_exported_whole(
     trained = run / "train" / "model" / "model.safetensors"
     assert (out / "model.safetensors").read_bytes() == trained.read_bytes()
     text = (out / "README.md").read_text(encoding="utf-8")
-    assert "| 방법 | 전체 미세조정 |" in text
+    assert "| 방법 | 전체 미세 조정 |" in text
     assert "lora" not in text.partition("---\n\n#")[0]
 
 
@@ -98,7 +98,7 @@ def test_komt_knows_an_exported_model_again(base: Make, run_folder: MakeRun, tmp
     assert (again / "model.safetensors").read_bytes() == (out / "model.safetensors").read_bytes()
     assert resolve(str(out)).kind == "base"
     text = (again / "README.md").read_text(encoding="utf-8")
-    assert "`base`에 한국어 지시 데이터를 학습시킨 모델입니다." in text
+    assert "`base`에 한국어 지시문 데이터를 학습시킨 모델입니다." in text
     assert "There is no record of the training data beside this model" in text
 
 

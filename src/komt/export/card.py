@@ -31,7 +31,7 @@ _NAMES = {
         **{
             "passage_first": "지문 먼저",
             "instruction_first": "지시 먼저",
-            "loglikelihood": "선택지 확률 비교",
+            "loglikelihood": "보기의 확률로 고름",
         },
     },
     "en": {
