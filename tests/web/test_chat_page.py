@@ -276,7 +276,7 @@ def bring(page: Any, file: Path) -> None:
 WRONG = {
     "JSON 파일이 아닙니다": b"\x00\xff" * 1000,
     "role은": b'{"messages": [{"role": "robot", "content": "x"}]}',
-    "글이 아닌 차례": b'[{"role": "user", "content": 5}]',
+    "글이 아닌 메시지": b'[{"role": "user", "content": 5}]',
     "대화가 들어 있지 않은": b"null",
     "파일이 너무 큽니다": b'[{"role": "user", "content": "%s"}]' % (b"x" * 3_100_000),
 }

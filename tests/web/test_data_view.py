@@ -35,8 +35,8 @@ def test_shares_are_written_as_each_language_does(folder: Path) -> None:
 
 def test_it_is_said_once_that_rows_were_not_kept(folder: Path) -> None:
     file = stamp(folder / "rejects.parquet")
-    assert view.rejects(KOREAN, file, "source/empty_answer", "", 0).html.count("자리만 적어") == 1
-    assert view.rejects(KOREAN, file, "filter/duplicate", "", 0).html.count("자리만 적어") == 0
+    assert view.rejects(KOREAN, file, "source/empty_answer", "", 0).html.count("위치만 기록") == 1
+    assert view.rejects(KOREAN, file, "filter/duplicate", "", 0).html.count("위치만 기록") == 0
 
 
 def test_examples_by_task_a_page_at_a_time(folder: Path) -> None:

@@ -107,7 +107,7 @@ def test_scores_with_intervals_gains_and_remarks(tmp_path: Path) -> None:
     assert "학습한 모델 − 기반 모델" in html
     assert "더 나음" in html
     assert "점수 없음" in html
-    assert "답 2개가 보기에 없는 말" in html
+    assert "보기에 없는 답 2개는 오답" in html
     assert "<span>20</span>" in html  # perplexity stands on an axis of its own
     both = scores_html(
         ENGLISH, {"one": read_scores(runs, "one"), "two": read_scores(Runs(folder.parent), "one")}
