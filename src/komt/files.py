@@ -38,6 +38,12 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# Codecs that take their own mark for a letter.
+_MARKED = {
+    "utf-8": (codecs.BOM_UTF8, "utf-8-sig"),
+    "utf-16-le": (codecs.BOM_UTF16_LE, "utf-16"),
+    "utf-16-be": (codecs.BOM_UTF16_BE, "utf-16"),
+}
 _SNIFFED_BYTES = 1 << 18
 _KOREAN = re.compile("[\t\n\r -~가-힣]")
 # With jamo, punctuation, and what else East Asia writes.
@@ -146,7 +152,7 @@ def decode(data: bytes, encoding: str, where: str) -> str:
     Raises:
         DataError: unknown encoding, or undecodable, with the byte offset.
     """
-    codec = encoding or sniff_encoding(data) or "utf-8"
+    codec = heeding_mark(encoding, data) if encoding else sniff_encoding(data) or "utf-8"
     try:
         return data.decode(codec)
     except LookupError as error:
@@ -154,6 +160,15 @@ def decode(data: bytes, encoding: str, where: str) -> str:
     except UnicodeDecodeError as error:
         byte = data[error.start : error.start + 1]
         raise undecodable(byte, codec, where, error.start) from error
+
+
+def heeding_mark(codec: str, data: bytes) -> str:
+    """A codec as a person names it, or the one that takes the mark off with which the data begins."""
+    try:
+        mark, marked = _MARKED.get(codecs.lookup(codec).name, (b"", codec))
+    except LookupError:
+        return codec
+    return marked if mark and data.startswith(mark) else codec
 
 
 def undecodable(byte: bytes, codec: str, where: str, at: int = 0) -> DataError:

@@ -144,6 +144,21 @@ def test_a_streamed_array_gives_the_rows_of_one_read_at_once(
     assert at_once[3].values == {"가": "글 3", "수": 0.75, "나": [3, {"다": "라"}], "빈": None}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "utf-16-le", "cp949"])
+@pytest.mark.parametrize("format", ["jsonl", "csv", "auto"])
+def test_a_mark_before_the_text_is_no_part_of_it_in_a_declared_encoding_either(
+    tmp_path: Path, encoding: str, format: str
+) -> None:
+    text = "글,답\n하나,일\n" if format == "csv" else '{"글": "하나", "답": "일"}\n'
+    mark = "" if encoding == "cp949" else "\ufeff"
+    path = tmp_path / "a"
+    path.write_bytes(f"{mark}{text}".encode(encoding))
+    reader = READERS.get(format)
+    (row,) = reader.read(path, reader.options(encoding=encoding))
+    assert isinstance(row, Row)
+    assert row.values == {"글": "하나", "답": "일"}
+
+
 def test_a_cut_streamed_array_is_named_with_its_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("komt.sources.readers.content.BIG_BYTES", 10)
     (tmp_path / "a.json").write_text('[{"a": 1}, {"a": 2}, {"a"')

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from komt.errors import DataError
-from komt.files import decode, encoding_of, missing_file, undecodable
+from komt.files import decode, encoding_of, heeding_mark, missing_file, undecodable
 
 # Above this many bytes a reader streams rather than holds the whole text.
 BIG_BYTES = 32 << 20
@@ -123,12 +123,19 @@ class Content:
         """The first characters, a few thousand; undecodable bytes are left out."""
         with self.named(), closing(self.open()) as stream:
             data = stream.read(_HEAD_BYTES)
-        return data.decode(encoding or self.encoding() or "utf-8", "ignore")
+        return data.decode(self.codec(encoding), "ignore")
 
     def encoding(self) -> str:
         """The encoding of the bytes, or "" when no Korean text is written so."""
         with self.named(), closing(self.open()) as stream:
             return encoding_of(stream)
+
+    def codec(self, encoding: str = "") -> str:
+        """The codec to read with: that of the encoding given, heeding a mark, or of the one recognised."""
+        if not encoding:
+            return self.encoding() or "utf-8"
+        with self.named(), closing(self.open()) as stream:
+            return heeding_mark(encoding, stream.read(4))
 
     def lines(self, encoding: str = "") -> Iterator[str]:
         r"""Lines with their \n: split at \n only (never at U+2028 or U+001C), at \r where there is no \n.
@@ -136,7 +143,7 @@ class Content:
         Raises:
             DataError: missing, or undecodable (with the byte).
         """
-        codec = encoding or self.encoding() or "utf-8"
+        codec = self.codec(encoding)
         with self.named(), closing(self.open()) as stream:
             try:
                 buffered = io.BufferedReader(cast(io.RawIOBase, stream), 1 << 18)

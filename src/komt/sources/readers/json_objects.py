@@ -66,7 +66,7 @@ def part(value: Any, *keys: str) -> Any:
 
 def _items(content: Content, lists: Sequence[str], encoding: str) -> Iterator[tuple[str, Any]]:
     if content.big:
-        encoding = encoding or content.encoding() or "utf-8"
+        encoding = content.codec(encoding)
         path = _path_to_items(content, lists, encoding)
         yield from (
             streamed(content, encoding, path, "item {}") if path else _one_after_the_other(content, encoding)

@@ -115,7 +115,7 @@ def streamed(content: Content, encoding: str, prefix: str, name: str = "item {}"
     """
     import ijson
 
-    codec = encoding or content.encoding() or "utf-8"
+    codec = content.codec(encoding)
     number = first
     with content.named(), closing(content.open()) as stream:
         try:
