@@ -6,6 +6,7 @@ import gzip
 import json
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 from downloads import zip_of
@@ -142,6 +143,23 @@ def test_a_streamed_array_gives_the_rows_of_one_read_at_once(
     assert len(at_once) == 300
     assert isinstance(at_once[3], Row)
     assert at_once[3].values == {"가": "글 3", "수": 0.75, "나": [3, {"다": "라"}], "빈": None}
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_a_list_that_one_item_lacks_is_told_however_big_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, big: bool
+) -> None:
+    monkeypatch.setattr("komt.sources.readers.content.BIG_BYTES", 10 if big else 1 << 20)
+    reader = READERS.get("json")
+    options = reader.options(records="data[].rows")
+    items: list[Any] = [{"rows": [{"글": "하나"}, {"글": "둘"}]}, {"rows": {"글": "셋"}}, {"rows": []}]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"data": items}))
+    found = [(item.where.rpartition(", ")[2], item.values["글"]) for item in reader.read(path, options)]
+    assert found == [("data[].rows[0]", "하나"), ("data[].rows[1]", "둘"), ("data[].rows[2]", "셋")]
+    path.write_text(json.dumps({"data": [*items, {"row": [{"글": "넷"}]}]}))
+    with pytest.raises(DataError, match=r"no list of records at 'data\[\].rows'; did you mean 'row'"):
+        list(reader.read(path, options))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "utf-16-le", "cp949"])

@@ -54,21 +54,37 @@ def _below(content: Content, options: Options) -> PlainItems:
     steps = options.records.removesuffix("[]").split(".")
     name = f"{'.'.join(steps)}[{{}}]"
     if content.big:
-        prefix = ".".join(f"{step[:-2]}.item" if step.endswith("[]") else step for step in steps)
-        count = 0
-        for where, item in streamed(content, options.encoding, f"{prefix}.item", name, first=0):
-            count += 1
-            yield where, item, False
-        if not count:
-            raise _nothing(content, options.records)
+        yield from _streamed_below(content, options, steps, name)
         return
     text = content.text(options.encoding)
     found, plain = [loads(text, content)], is_plain(text)
     for step in steps:
         found = list(_step(found, step, content, options.records))
-    items = [item for value in found for item in (value if isinstance(value, list) else [value])]
+    items = [item for value in found for item in _as_list(value)]
     for number, item in enumerate(items):
         yield f"{content.label}, {name.format(number)}", item, plain
+
+
+def _streamed_below(content: Content, options: Options, steps: list[str], name: str) -> PlainItems:
+    """The same of a big file: the first list on the way is streamed; in memory stands one of its items."""
+    first = next((at for at, step in enumerate(steps) if step.endswith("[]")), len(steps) - 1)
+    prefix = ".".join(steps[: first + 1]).removesuffix("[]")
+    number = 0
+    for _, outer in streamed(content, options.encoding, f"{prefix}.item", f"{prefix}[{{}}]", first=0):
+        found = [outer]
+        for step in steps[first + 1 :]:
+            found = list(_step(found, step, content, options.records))
+        # The list that is streamed is the last one, or holds what the lists of rows are in.
+        last = first == len(steps) - 1
+        for item in found if last else (item for value in found for item in _as_list(value)):
+            yield f"{content.label}, {name.format(number)}", item, False
+            number += 1
+    if not number:
+        raise _nothing(content, options.records)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _step(values: list[Any], step: str, content: Content, records: str) -> Iterator[Any]:
