@@ -131,18 +131,32 @@ def read_text(path: Path, encoding: str = "") -> str:
 
 
 def missing_file(path: Path) -> None:
-    """Do nothing where the file is there.
+    """Do nothing where the file is there, and its name is text.
 
     Raises:
-        DataError: no such file, or a folder.
+        DataError: no such file, a folder, or a name that is not UTF-8.
     """
     if path.is_file():
+        _refuse_odd_name(path)
         return
     if path.is_dir():
         raise DataError(f"a folder, not a file: {path}", cure="name a file in it")
     raise DataError(
         f"no such file: {path}",
         cure="check the path" + ("" if path.is_absolute() else f"; it is looked for in {Path.cwd()}"),
+    )
+
+
+def _refuse_odd_name(path: Path) -> None:
+    """Do nothing where a path is text: outputs name their files, and no file holds half a surrogate pair."""
+    name = str(path)
+    if name.isascii() or not any("\udc80" <= letter <= "\udcff" for letter in name):
+        return
+    read = os.fsencode(path.name).decode("cp949", "replace")
+    raise DataError(
+        "the file's name is not UTF-8" + (f"; read as CP949 it is {read}" if "\ufffd" not in read else ""),
+        where=os.fsencode(path).decode("utf-8", "backslashreplace"),
+        cure="rename the file (or its folder); `unzip -O cp949` unpacks such names rightly",
     )
 
 

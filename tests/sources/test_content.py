@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,13 @@ def test_a_mark_before_the_text_is_no_part_of_it_in_a_declared_encoding_either(
     (row,) = reader.read(path, reader.options(encoding=encoding))
     assert isinstance(row, Row)
     assert row.values == {"글": "하나", "답": "일"}
+
+
+def test_a_file_whose_name_is_no_text_is_told(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode("데이터.csv".encode("cp949"))
+    path.write_text("글,답\n하나,일\n")
+    with pytest.raises(DataError, match=r"not UTF-8; read as CP949 it is 데이터\.csv"):
+        list(READERS.get("csv").read(path, READERS.get("csv").options()))
 
 
 def test_a_cut_streamed_array_is_named_with_its_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
