@@ -331,6 +331,16 @@ def test_parquet_rows_have_names_for_classes_and_no_bytes(tmp_path: Path) -> Non
         read("parquet", write(tmp_path / "b.parquet", "PAR1 and nothing else"))
 
 
+def test_a_column_twice_in_a_parquet_file_is_told(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.Table.from_arrays([pyarrow.array(["1"]), pyarrow.array(["2"])], names=["답", "답"])
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="the column '답' stands twice"):
+        read("parquet", tmp_path / "a.parquet")
+
+
 def test_a_dataset_of_the_hub_is_read_from_its_folder(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     data = datasets.Dataset.from_dict({"글": ["가", "나"], "label": [0, 1]})

@@ -30,7 +30,7 @@ def read(content: Content, options: Options) -> Iterator[Row | Rejected]:
     """One row a row; nested values are lists and mappings, dates texts, columns of bytes are left out.
 
     Raises:
-        DataError: no Parquet file, or no such column.
+        DataError: no Parquet file, no such column, or a column named twice.
     """
     import pyarrow
     import pyarrow.parquet
@@ -48,6 +48,12 @@ def read(content: Content, options: Options) -> Iterator[Row | Rejected]:
                 f"no column '{unknown[0]}'{did_you_mean(unknown[0], names)}",
                 where=str(content),
                 cure=f"the columns are: {', '.join(names)}",
+            )
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise DataError(
+                f"the column '{twice[0]}' stands twice in the file",
+                where=str(content),
+                cure="write it again with one of them renamed",
             )
         classes = _classes(file.schema_arrow.metadata) if options.label_names else {}
         number = 0
