@@ -230,3 +230,9 @@ def test_what_is_no_number_of_a_word_stays_a_text(tmp_path: Path, head: str) -> 
     assert isinstance(row, Row)
     assert row.values["words"][0]["head"] == head
     assert row.values["words"][1]["head"] == -1
+
+
+def test_half_a_surrogate_pair_in_a_row_that_is_rejected_anyhow_is_spelled_out() -> None:
+    rejected = Rejected("empty_question", "a.json, item 1", {"context": "글 \ud83d", "answers": ["\udc00"]})
+    assert rejected.row == {"context": "글 \\ud83d", "answers": ["\\udc00"]}
+    json.dumps(rejected.row, ensure_ascii=False).encode()

@@ -21,11 +21,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An item that cannot be used, and why."""
+    """An item that cannot be used, and why; half a surrogate pair, which no file holds, is spelled out."""
 
     reason: str
     where: str
     row: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if has_lone_surrogate(self.row):
+            object.__setattr__(self, "row", escape_surrogates(self.row))
 
 
 def clean(value: Any) -> Any:
@@ -44,9 +48,7 @@ def clean(value: Any) -> Any:
 
 def row_or_rejected(values: dict[str, Any], where: str) -> Row | Rejected:
     """A row, or its rejection as `broken_unicode` where it holds half a surrogate pair."""
-    if has_lone_surrogate(values):
-        return Rejected("broken_unicode", where, escape_surrogates(values))
-    return Row(values, where)
+    return Rejected("broken_unicode", where, values) if has_lone_surrogate(values) else Row(values, where)
 
 
 def whole_number(text: str) -> int | None:
