@@ -92,6 +92,9 @@ def test_rows_without_an_id_get_their_line_and_doubles_a_number(tmp_path: Path) 
     ]
     path.write_text("id,a\nx,2\nx,4\n")
     assert [row["id"] for row in read_rows(own(path), "train") if isinstance(row, dict)] == ["x", "x#2"]
+    path.write_text("id,a\nx,2\nx,4\nx#2,5\nx,6\n")
+    ids = [row["id"] for row in read_rows(own(path), "train") if isinstance(row, dict)]
+    assert ids == ["x", "x#2", "x#2#2", "x#3"]
 
 
 def test_rows_held_out_are_chosen_by_content_and_never_trained_on(tmp_path: Path) -> None:

@@ -163,10 +163,12 @@ def _identified(row: Row, seen: dict[str, int]) -> dict[str, Any]:
         head, _, spot = row.where.rpartition(", ")
         values["id"] = f"{head}:{spot.rpartition(' ')[2]}"
         return values
-    name = str(given)
-    count = seen.get(name, 0) + 1
-    seen[name] = count
-    values["id"] = name if count == 1 else f"{name}#{count}"
+    name = free = str(given)
+    while free in seen:  # a row's own id may look like a numbered one
+        seen[name] += 1
+        free = f"{name}#{seen[name]}"
+    seen[free] = 1
+    values["id"] = free
     return values
 
 
