@@ -97,6 +97,15 @@ def test_rows_without_an_id_get_their_line_and_doubles_a_number(tmp_path: Path) 
     assert ids == ["x", "x#2", "x#2#2", "x#3"]
 
 
+def test_holding_out_beside_a_split_of_its_own_is_refused(tmp_path: Path) -> None:
+    values = own(tmp_path / "a.csv", hold_out=0.1).model_dump(by_alias=True)
+    values["files"] = [*values["files"], {"path": "dev.csv", "split": "dev"}]
+    with pytest.raises(
+        ValueError, match=r"hold_out divides the train files, and dev.csv would never be read"
+    ):
+        Source.model_validate(values)
+
+
 def test_rows_held_out_are_chosen_by_content_and_never_trained_on(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     lines = [f"질문 {number % 40},답 {number % 40}" for number in range(80)]

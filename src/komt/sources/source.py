@@ -113,6 +113,13 @@ class Source(Part):
         return self
 
     @model_validator(mode="after")
+    def _what_is_held_out_has_no_official_split(self) -> Source:
+        others = [file.path for file in self.files if file.split != "train"]
+        if self.hold_out and others:
+            raise ValueError(f"hold_out divides the train files, and {others[0]} would never be read")
+        return self
+
+    @model_validator(mode="after")
     def _an_imported_split_is_one_zip(self) -> Source:
         for split in self.imports:
             paths = {file.path for file in self.files if file.split == split}
