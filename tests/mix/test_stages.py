@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from komt.files import home
-from komt.mix import build, read_examples
+from komt.mix import build, read_examples, stage_key
 from komt.recipe import Recipe, parse_recipe
 from komt.sources import load_source, read_rows
+from komt.tasks import add_folder_beside
 
 
 def recipe(seed: int = 0, evaluate: tuple[str, ...] = (), **data: Any) -> Recipe:
@@ -134,3 +138,65 @@ def test_conflicting_labels_are_reported_dropped_or_outvoted(tmp_path: Path) -> 
     assert (built("report").conflicts, built("report").examples) == (1, 3)
     assert (built("drop").examples, built("drop").rejected["filter"]["conflict"]) == (1, 3)
     assert (built("majority").examples, built("majority").rejected["filter"]["conflict"]) == (2, 1)
+
+
+@pytest.fixture
+def own_task(tmp_path: Path) -> Iterator[Callable[[str], Recipe]]:
+    """Makes a recipe over a source of one's own with some files."""
+    yield partial(_own_task, tmp_path)
+    add_folder_beside("")
+
+
+def _own_task(folder: Path, files: str) -> Recipe:
+    for name, text in {
+        "sources/mine.yaml": "name: mine\ntitle: T\nlicence: own\norigin: native\n"
+        f"reader: {{format: csv}}\nfiles: {files}\n",
+        "tasks/mine.say.yaml": "name: mine.say\nfamily: own\nsource: mine\nmetrics: [exact_match]\n"
+        'templates: [{id: own, kind: plain, prompt: "{{ q }}", answer: "{{ a }}"}]\n',
+    }.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    add_folder_beside(folder)
+    return recipe(tasks=["mine.say"])
+
+
+@pytest.mark.parametrize(
+    ("files", "asked"),
+    [
+        ("[{path: ../two.csv, split: train}, {path: ../one/q.csv, split: test}]", "둘째 문장"),
+        ("[{path: ../one/q.csv, split: train, reader: {rename: {q: a, a: q}}}]", "첫째 답변"),
+    ],
+)
+def test_files_that_are_declared_otherwise_are_read_anew(
+    tmp_path: Path, own_task: Callable[[str], Recipe], files: str, asked: str
+) -> None:
+    (tmp_path / "one").mkdir()
+    table(tmp_path / "one" / "q.csv", [("첫째 문장", "첫째 답변")])
+    table(tmp_path / "two.csv", [("둘째 문장", "둘째 답변")])
+    first = "[{path: ../one/q.csv, split: train}, {path: ../two.csv, split: test}]"
+    for declared in (first, files):
+        manifest = build(own_task(declared), tmp_path / "data")
+    train = read_examples(tmp_path / "data" / "train.parquet")
+    assert [one.messages[0].content for one in train] == [asked]
+    assert "mine/one/q.csv" in manifest.inputs or "mine/q.csv" in manifest.inputs
+
+
+def test_a_changed_file_beside_another_or_of_another_folder_is_read_anew(
+    tmp_path: Path, own_task: Callable[[str], Recipe]
+) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        table(tmp_path / folder / "q.csv", [(f"문장 {folder}", "답변")])
+    files = "[{path: ../a/q.csv, split: train}, {path: ../b/q.csv, split: train}]"
+    files = files.replace("split: train", "split: train, reader: {beside: [more]}, beside: [../more.txt]")
+    (tmp_path / "more.txt").write_text("하나\n")
+    keys = []
+    for place, text in (
+        ("more.txt", "둘\n"),
+        ("a/q.csv", "q,a\n새 문장,답변\n"),
+        ("b/q.csv", "q,a\n또 문장,답\n"),
+    ):
+        keys.append(stage_key(own_task(files)))
+        (tmp_path / place).write_text(text)
+    keys.append(stage_key(own_task(files)))
+    assert all(one != other for one, other in combinations(keys, 2))

@@ -14,7 +14,7 @@ from komt.mix.engine import Engine
 from komt.mix.parts import about_part, about_stage, finish, is_done, unfinished
 from komt.mix.rendering import Chunk, Work, chunks_of, render_chunk
 from komt.recipe import QualityPart
-from komt.sources import Source, file_hash, place, read_splits
+from komt.sources import Source, file_hash, place, read_splits, shown_paths
 from komt.tasks import Task, prefaces
 
 VERSION = 4
@@ -48,6 +48,7 @@ def work_key(work: Work, resplit: bool) -> dict[str, Any]:
         "source": work.source.model_dump(
             mode="json", exclude={"files", "title", "citation", "rows", "rejected"}
         ),
+        "files": _files_of(work.source),
         "inputs": input_hashes([work.source]),
         "split": work.split,
         "seed": work.seed,
@@ -58,15 +59,28 @@ def work_key(work: Work, resplit: bool) -> dict[str, Any]:
     }
 
 
+def _files_of(source: Source) -> list[list[Any]]:
+    """How each file is read, wherever it lies: as which split, which members, beside what, by what reader."""
+    shown = shown_paths(source)
+    return [
+        [
+            shown[file.path],
+            file.split,
+            file.member,
+            [shown.get(item.path, item.path) for item in file.beside],
+            file.reader,
+        ]
+        for file in source.files
+    ]
+
+
 def input_hashes(sources: Iterable[Source]) -> dict[str, str]:
-    """SHA-256 of every source file that is here, as `source/path` (of an own file only its name)."""
+    """SHA-256 of every source file or folder that is here, as `source/path` (see `sources.shown_paths`)."""
     hashes = {}
     for source in sources:
-        for file in source.files:
-            path = place(source, file)
-            if path.is_file():
-                name = Path(file.path).name if Path(file.path).is_absolute() else file.path
-                hashes[f"{source.name}/{name}"] = file_hash(path)
+        for path, name in shown_paths(source).items():
+            if (spot := place(source, path)).exists():
+                hashes[f"{source.name}/{name}"] = file_hash(spot)
     return dict(sorted(hashes.items()))
 
 

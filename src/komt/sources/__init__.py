@@ -20,6 +20,7 @@ from komt.sources.source import (
     load_source,
     place,
     present,
+    shown_paths,
 )
 
 __all__ = [
@@ -41,5 +42,6 @@ __all__ = [
     "read_splits",
     "redivided",
     "share_of",
+    "shown_paths",
     "train_missing",
 ]

@@ -14,7 +14,7 @@ from komt.errors import DataError, did_you_mean
 from komt.files import digest_of
 from komt.sources.readers import Rejected, Row, archive
 from komt.sources.readers.content import Content
-from komt.sources.source import Source, SourceFile, checked_place, place, present
+from komt.sources.source import Source, SourceFile, checked_place, place, present, shown_paths
 
 RESPLIT = "resplit-test"
 _RESPLIT_SHARE = 0.25
@@ -138,7 +138,7 @@ def contents(source: Source, file: SourceFile) -> Iterator[Content]:
     path = checked_place(source, file)
     # Outputs name the file, not the machine's folders: two builds anywhere are byte-identical.
     named = Counter(Path(other.path).name for other in source.files if other.split == file.split)
-    name = path.name if named[path.name] == 1 else file.path
+    name = path.name if named[path.name] == 1 else shown_paths(source)[file.path]
     if not file.member:
         beside = [Content(place(source, item.path), name=Path(item.path).name) for item in file.beside]
         yield Content(path, name=name, beside=tuple(beside))

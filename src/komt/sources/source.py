@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -190,6 +191,17 @@ def place(source: Source, file: SourceFile | str) -> Path:
     return path if path.is_absolute() else data_root() / (source.folder or source.name) / path
 
 
+def shown_paths(source: Source) -> dict[str, str]:
+    """Every path of a source, those beside others too, as outputs name it: without the machine's folders.
+
+    An absolute one is named from the folder on that lies above all absolute ones.
+    """
+    paths = dict.fromkeys(path for file in source.files for path, _ in file.paths)
+    own = [Path(path) for path in paths if Path(path).is_absolute()]
+    above = os.path.commonpath([path.parent for path in own]) if own else ""
+    return {path: Path(path).relative_to(above).as_posix() if Path(path) in own else path for path in paths}
+
+
 def present(source: Source, split: str = "") -> bool:
     """Whether any file of the source (or all files of a split) is here, with those read beside it."""
     real = "train" if split and source.hold_out else split
@@ -234,14 +246,23 @@ def file_hash(path: Path) -> str:
     """SHA-256 of a file, computed once as long as it does not change; of a folder, that of its files'."""
     if path.is_dir():
         files = sorted(item for item in path.rglob("*") if item.is_file())
-        return hash_of([[item.relative_to(path).as_posix(), file_hash(item)] for item in files])
-    state = path.stat()
-    return _file_hash(path, state.st_mtime_ns, state.st_size)
+        return _folder_hash(path, tuple((item, *_state(item)) for item in files))
+    return _file_hash(path, *_state(path))
+
+
+def _state(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
 
 
 @lru_cache(maxsize=256)
 def _file_hash(path: Path, _mtime_ns: int, _size: int) -> str:
     return sha256(path)
+
+
+@lru_cache(maxsize=16)
+def _folder_hash(folder: Path, files: tuple[tuple[Path, int, int], ...]) -> str:
+    return hash_of([[path.relative_to(folder).as_posix(), sha256(path)] for path, _, _ in files])
 
 
 def _how_to_get(source: Source, path: str) -> str:
