@@ -140,6 +140,20 @@ def test_conflicting_labels_are_reported_dropped_or_outvoted(tmp_path: Path) -> 
     assert (built("majority").examples, built("majority").rejected["filter"]["conflict"]) == (2, 1)
 
 
+def test_an_own_file_named_as_a_source_gives_its_own_rows(tmp_path: Path) -> None:
+    path = tmp_path / "sample-sentiment.csv"
+    own = table(path, [(f"내 글 {number}번", f"답 {number}") for number in range(3)])
+    manifest = build(recipe(tasks=["sample.sentiment"], files=[own]), tmp_path / "data")
+    train = read_examples(tmp_path / "data" / "train.parquet")
+    asked = {one.messages[0].content for one in train if one.task == "sample-sentiment"}
+    assert asked == {"내 글 0번", "내 글 1번", "내 글 2번"}
+    assert {name.rpartition("/")[2] for name in manifest.inputs} == {
+        "sample-sentiment.csv",
+        "sentiment.train.jsonl",
+        "sentiment.test.jsonl",
+    }
+
+
 @pytest.fixture
 def own_task(tmp_path: Path) -> Iterator[Callable[[str], Recipe]]:
     """Makes a recipe over a source of one's own with some files."""

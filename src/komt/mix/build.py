@@ -272,8 +272,8 @@ def _merge(job: tuple[Sequence[Path], Path, pa.Schema]) -> None:
 
 def _manifest(work: _Build, rows: list[TaskRows], train: list[Path], held: dict[str, list[Path]]) -> Manifest:
     recipe = work.recipe
-    sources = {task.rows_from.name: task.rows_from for task in work.tasks.values()}
-    resplit = sorted(name for name, source in sources.items() if recipe.data.resplit and redivided(source))
+    sources = [task.rows_from for task in work.tasks.values()]
+    resplit = sorted({one.name for one in sources if recipe.data.resplit and redivided(one)})
     final, selected = counted(train), {item.name: item for item in rows}
     counts = {}
     for name, task in work.tasks.items():
@@ -292,11 +292,11 @@ def _manifest(work: _Build, rows: list[TaskRows], train: list[Path], held: dict[
         resplit=resplit,
         comparable=not resplit,
         note=_NOT_COMPARABLE if resplit else "",
-        licences=sorted({source.licence for source in sources.values()}),
-        terms={name: source.terms for name, source in sources.items() if source.terms},
+        licences=sorted({source.licence for source in sources}),
+        terms={source.name: source.terms for source in sources if source.terms},
         held_out=work.chosen.held_out,
         absent=work.chosen.absent,
-        inputs=input_hashes(sources.values()),
+        inputs=input_hashes(sources),
         version=VERSION,
     )
 

@@ -89,10 +89,12 @@ def render_all(
 ) -> list[Rendered]:
     """Render the works that are not rendered yet; a source's rows are read once for all of its tasks."""
     stages = [stage_folder(f"task-{work.task.name}", work_key(work, resplit)) for work in works]
-    by_source: dict[str, list[tuple[Work, Path]]] = {}
+    # An own file may have the name of a source: only what is the same throughout is read together.
+    by_source: dict[tuple[str, str], list[tuple[Work, Path]]] = {}
     for work, stage in zip(works, stages, strict=True):
         if not is_done(stage):
-            by_source.setdefault(work.source.name, []).append((work, stage))
+            source = work.source.name, hash_of(work.source.model_dump(mode="json"))
+            by_source.setdefault(source, []).append((work, stage))
     with ExitStack() as stack:
         under_way: deque[_Reading] = deque()
 
@@ -102,7 +104,7 @@ def render_all(
 
         def chunks() -> Iterator[Chunk]:
             # In the order of names, so that two builds cannot wait for each other.
-            for name, pairs in sorted(by_source.items()):
+            for (name, _), pairs in sorted(by_source.items()):
                 note(f"{name}: {', '.join(dict.fromkeys(work.task.name for work, _ in pairs))}")
                 reading = _Reading(pairs)
                 under_way.append(reading)
