@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from komt.errors import DataError, UsageError
-from komt.evaluate.metrics import METRICS, exact_match, f1, match_choice
+from komt.evaluate.metrics import METRICS, Score, exact_match, f1, match_choice
 from komt.example import Example, Message
 
 
@@ -131,6 +131,23 @@ def test_an_answer_by_number_or_letter_is_the_choice_it_stands_for() -> None:
     wrong = accuracy.score("A", example)
     assert (wrong.value, wrong.chosen, wrong.expected) == (0, "예", "아니요")
     assert accuracy.score("아니요", example).value == 1
+
+
+@pytest.mark.parametrize("labels", [("+", "-"), (">", "<"), ("A+", "A-"), ("C", "C++")])
+def test_choices_that_differ_in_punctuation_alone_are_not_the_same(labels: tuple[str, str]) -> None:
+    accuracy = METRICS.get("accuracy")
+    for right, wrong in (labels, labels[::-1]):
+        example = example_of([right], labels, labels.index(right))
+        assert accuracy.score(f" {right}", example).value == 1
+        assert accuracy.score(wrong, example) == Score(0.0, right, wrong)
+        assert accuracy.score("", example) == Score(0.0, right, "")
+
+
+def test_a_shown_number_goes_before_a_choice_that_is_the_same_number() -> None:
+    example = replace(example_of(["1"], ("2", "1"), 0), metadata={"marks": ["1", "2"]})
+    accuracy = METRICS.get("accuracy")
+    assert accuracy.score("1", example) == Score(1.0, "2", "2")
+    assert accuracy.score("2", example) == Score(0.0, "2", "1")
 
 
 def test_where_each_row_has_choices_of_its_own_macro_f1_is_of_their_labels() -> None:

@@ -108,16 +108,13 @@ class OverChoices:
     macro: bool
 
     def score(self, answer: str, example: Example) -> Score:
-        """Whether the answer, normalised, is the right choice.
+        """Whether the answer, as it stands or normalised, is the right choice.
 
         Raises:
             DataError: the example has no choices, or no right one among them.
         """
         expected = _expected(example)
-        if any(exact_match(answer, right) for right in example.references):
-            chosen = expected
-        else:
-            chosen = match_choice(answer, example.choices) or _marked(answer, example)
+        chosen = _named(answer, example, expected)
         value = float(expected == chosen)
         if self.macro and "labels" in example.metadata:  # each row has choices of its own: 1 and 2, say
             labels = dict(zip(example.choices, example.metadata["labels"], strict=True))
@@ -138,11 +135,25 @@ def match_choice(answer: str, choices: Sequence[str]) -> str:
     return ""
 
 
-def _marked(answer: str, example: Example) -> str:
-    """The choice whose number or letter an answer is, where the prompt showed the choices so; "" for none."""
-    marks = example.metadata.get("marks", ())
-    found = match_choice(answer, marks)
-    return example.choices[list(marks).index(found)] if found else ""
+def _named(answer: str, example: Example, expected: str) -> str:
+    """The choice that an answer names; "" for none.
+
+    It does so as it stands, or else normalised, where that leaves the choices apart (as not A+ and A-): as a
+    right answer of the example, by the number or letter that the prompt showed for it, or by its words.
+    """
+    marks, choices = example.metadata.get("marks", ()), example.choices
+    for form in (str.strip, normalise_answer):
+        names = [form(nfc(choice)) for choice in choices]
+        given = form(nfc(answer))
+        if not given:
+            continue
+        if names.count(given) < 2 and any(form(nfc(right)) == given for right in example.references):
+            return expected
+        if given in (shown := [form(nfc(mark)) for mark in marks]):
+            return choices[shown.index(given)]
+        if names.count(given) == 1:
+            return choices[names.index(given)]
+    return ""
 
 
 def _expected(example: Example) -> str:
