@@ -145,3 +145,15 @@ def test_refusals(engine):
         choose(engine, [replace(EXAMPLES[2], choices=("예",))])
     assert choose(engine, []) == []
     assert log_likelihoods(engine, []) == []
+
+
+class _Broken:
+    """An engine whose weights have overflowed."""
+
+    def loglikelihood(self, ids, continuations):
+        return [[float("nan")] * len(one) for one in continuations]
+
+
+def test_log_likelihoods_that_are_no_numbers_choose_nothing():
+    with pytest.raises(ModelError, match="no numbers"):
+        log_likelihoods(_Broken(), [([1, 2], [[3], [4, 5]])])

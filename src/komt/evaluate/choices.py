@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -87,7 +88,7 @@ def choose(
         on_done: told the place of each example that is finished.
 
     Raises:
-        UsageError: an unknown way to normalise. ModelError: the engine tells no log-likelihoods.
+        UsageError: an unknown way to normalise. ModelError: the engine tells none, or no numbers.
         DataError: an example without choices, or with an empty one.
     """
     if normalise not in NORMALISE:
@@ -122,14 +123,25 @@ def log_likelihoods(
     *,
     on_done: Callable[[int], None] | None = None,
 ) -> list[list[float]]:
-    """Log-likelihood of each continuation of each prompt, in token ids: together, where the engine can."""
+    """Log-likelihood of each continuation of each prompt, in token ids: together, where the engine can.
+
+    Raises:
+        ModelError: one is no number, by which no choice could be made.
+    """
     if hasattr(engine, "loglikelihoods"):
-        return [[one.total for one in scored] for scored in engine.loglikelihoods(asked, on_done=on_done)]
-    found = []
-    for place, (ids, continuations) in enumerate(asked):
-        found.append([float(sum(values)) for values in engine.loglikelihood(ids, continuations)])
-        if on_done:
-            on_done(place)
+        scored = engine.loglikelihoods(asked, on_done=on_done)
+        found = [[one.total for one in each] for each in scored]
+    else:
+        found = []
+        for place, (ids, continuations) in enumerate(asked):
+            found.append([float(sum(values)) for values in engine.loglikelihood(ids, continuations)])
+            if on_done:
+                on_done(place)
+    if any(math.isnan(value) for values in found for value in values):
+        raise ModelError(
+            "the model gives log-likelihoods that are no numbers (nan)",
+            cure="its weights may be damaged, or too large for this precision: try more bits",
+        )
     return found
 
 
