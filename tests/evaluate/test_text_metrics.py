@@ -102,6 +102,16 @@ def test_exact_match_and_rouge_w_follow_klue_mrc(answer, reference, em, rouge):
     assert rouge_w(answer, reference) == pytest.approx(rouge)
 
 
+def test_the_longest_run_is_found_in_long_texts_too():
+    passage = (
+        "훈민정음은 세종이 1443년에 창제하여 1446년에 반포한 우리 글자이다. 집현전 학자들이 해설서를 지었다 "
+        * 4
+    )
+    assert len(passage) > 200  # from there on difflib passes over letters that are frequent
+    run = len(" ".join(passage.replace(".", "").split()))
+    assert rouge_w(f"답: {passage}", passage) == pytest.approx(2 * run / (run + run + 2))
+
+
 def test_the_best_reference_counts_and_decomposed_text_is_composed():
     judge = METRICS.get("rouge_l")
     decomposed = unicodedata.normalize("NFD", "날씨가 맑다")
