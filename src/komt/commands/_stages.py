@@ -213,9 +213,10 @@ def _pair_answers(recipe: Recipe, out: Path) -> dict[str, list[Answered]]:
 
 def _score_task(recipe: Recipe, out: Path, task: str, name: str) -> list[Answered]:
     from komt.evaluate import choose_examples
+    from komt.evaluate.choose import group_of
     from komt.evaluate.run import score
     from komt.mix import read_examples
-    from komt.tasks import few_shot, load_task
+    from komt.tasks import few_shot, load_task, shown_groups
 
     settings = recipe.evaluate
     held = read_examples(out / "data" / "evaluate.parquet")
@@ -224,7 +225,8 @@ def _score_task(recipe: Recipe, out: Path, task: str, name: str) -> list[Answere
     shots: list[Example] = []
     if name == "base-5shot":
         shots = few_shot(owner, _SHOTS, recipe.seed)
-        examples = examples[: settings.shot_limit]
+        shown = shown_groups(owner, shots, examples[0].split if examples else "")
+        examples = [one for one in examples if group_of(one) not in shown][: settings.shot_limit]
     with progress(f"{name}: {task}", len(examples)) as advance:
         return score(
             _engine(

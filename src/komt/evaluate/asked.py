@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from komt.errors import DataError
-from komt.evaluate.choose import place_of
+from komt.evaluate.choose import group_of, place_of
 from komt.example import Example
 from komt.sources import RESPLIT, Rejected, Source, read_rows
-from komt.tasks import Task, UnusableRow, few_shot, input_text, render
+from komt.tasks import Task, UnusableRow, few_shot, input_text, render, shown_groups
 from komt.tasks.fields import Row
 
 Order = Literal["", "passage_first", "instruction_first"]
@@ -87,8 +87,9 @@ class Asking:
         split = self._split or task.evaluation_split(self._resplit)
         rows = self._rows(task, split)
         shots = few_shot(task, self._shots, self._seed) if self._shots else []
+        shown = shown_groups(task, shots, split)
         for order, phrased in _orders(task, orders):
-            chosen, limited, left_out = self._choose(phrased, rows, split)
+            chosen, limited, left_out = self._choose(phrased, rows, split, shown)
             if not chosen:
                 why = ", ".join(f"{reason} {count:,}" for reason, count in left_out.items()) or "it is empty"
                 raise DataError(f"the split '{split}' of the task '{task.name}' has no usable row: {why}")
@@ -115,9 +116,12 @@ class Asking:
         return self._read[1]
 
     def _choose(
-        self, task: Task, rows: list[Row | Rejected], split: str
+        self, task: Task, rows: list[Row | Rejected], split: str, shown: frozenset[str]
     ) -> tuple[list[tuple[Row, Example]], bool, dict[str, int]]:
-        """Usable rows in their fixed order up to the limit, whether there are more, and what is unusable."""
+        """Usable rows in their fixed order up to the limit, whether there are more, and what is unusable.
+
+        Rows of the groups that are shown as solved examples are left out as `shown_as_example`.
+        """
         source, chosen = task.rows_from, list[tuple[Row, Example]]()
         left_out = Counter(row.reason for row in rows if isinstance(row, Rejected))
         usable = (row for row in rows if not isinstance(row, Rejected))
@@ -126,6 +130,9 @@ class Asking:
                 example = render(task, row, self._seed, split=split, source=source)
             except UnusableRow as error:
                 left_out[error.reason] += 1
+                continue
+            if group_of(example) in shown:
+                left_out["shown_as_example"] += 1
                 continue
             if len(chosen) == self._limit:
                 return chosen, True, left_out

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from komt.errors import DataError
 from komt.example import Example
-from komt.sources import Rejected, present, read_rows, redivided, share_of, train_missing
+from komt.sources import (
+    Rejected,
+    divided_split,
+    present,
+    read_rows,
+    redivided,
+    share_of,
+    train_missing,
+)
 from komt.tasks.fields import Row
 from komt.tasks.render import UnusableRow, render
 from komt.tasks.task import Task
@@ -46,6 +54,16 @@ def few_shot(task: Task, k: int, seed: int) -> list[Example]:
     if len(shots) < k:
         raise DataError(f"the task '{task.name}' has only {len(shots)} examples to show, of {k} asked for")
     return sorted(shots, key=lambda example: share_of(["order", seed, example.id]))
+
+
+def shown_groups(task: Task, shots: Sequence[Example], split: str) -> frozenset[str]:
+    """Groups (or ids) of solved examples that come from the split that is asked, and so tell its answers.
+
+    They do where training rows are asked, or a whole split of which a part serves as training rows.
+    """
+    source = task.rows_from
+    among = split == "train" or (redivided(source) and split == divided_split(source))
+    return frozenset(shot.group or shot.id for shot in shots) if among else frozenset()
 
 
 def _usable(task: Task, rows: list[Row], seed: int) -> Iterator[Example]:
