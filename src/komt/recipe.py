@@ -123,6 +123,10 @@ class TrainPart(Part):
             raise ValueError("stop goes by the held-out examples: give held_out too")
         if self.objective != "sft" and self.supervise != "answers":
             raise ValueError(f"objective {self.objective} learns from pairs of answers: leave out supervise")
+        if self.objective == "ipo" and self.preference.label_smoothing:
+            raise ValueError(
+                "label_smoothing is for dpo: with objective ipo it would do nothing, leave it out"
+            )
         changed = sorted(self.lora.model_fields_set & set(_VARIANTS)) if self.method == "full" else []
         if used := [name for name in changed if getattr(self.lora, name) != getattr(LoraPart(), name)]:
             raise ValueError(f"method full trains every weight, without LoRA: leave out lora.{used[0]}")

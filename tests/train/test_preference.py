@@ -231,3 +231,8 @@ def test_pairs_know_no_other_supervision():
         parse_recipe(
             {"name": "pairs", "data": {}, "train": {"objective": "dpo", "supervise": "text"}}, "pairs.yaml"
         )
+
+
+def test_label_smoothing_is_refused_where_it_would_do_nothing(toy_recipe):
+    with pytest.raises(UsageError, match="label_smoothing is for dpo"):
+        toy_recipe(objective="ipo", preference={"label_smoothing": 0.1})
