@@ -210,6 +210,21 @@ def test_byte_levels_that_look_at_words_get_whole_texts(options):
     assert not is_cuttable(Holder(like_llama_3(**options)))
 
 
+# As GPT-4o, gpt-oss and Llama 4 have it: a slash goes on after punctuation and a line break.
+SLASHES = LINES_APART.replace(r"[\r\n]*|", r"[\r\n/]*|")
+
+
+def test_a_pattern_that_goes_on_in_the_next_line_is_told_by_the_tokens():
+    some = [f"// 하나\n//\n// {n}\n//\n//" for n in range(3)]
+    plain, across = like_llama_3(SLASHES), like_llama_3(SLASHES)
+    trainer = trainers.BpeTrainer(vocab_size=500, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    across.train_from_iterator(some * 20, trainer)
+    assert "Ċ//" in "".join(across.get_vocab())
+    assert (is_cuttable(Holder(plain)), is_cuttable(Holder(across))) == (True, False)
+    for backend in (plain, across):
+        assert [ids.tolist() for ids in encode_texts(Holder(backend), some)] == whole(backend, some)
+
+
 def test_what_texts_share_is_encoded_once(monkeypatch):
     backend, asked = like_llama_3(), []
     tokenizer = Holder(backend)

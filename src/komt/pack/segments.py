@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import chain
 from typing import Any
@@ -20,6 +20,11 @@ _PROBES = (
     "a b\n1 2 3\n\n- 가\n- 나\n\n```\nx = 1\n\n  y\n```\n(끝)\n\n🙂\n漢字 \u0301\n\u0301",
     "\n\n### instruction: 글\n\n### Response:\n답",
 )
+# What byte levels write for each byte: itself where it is seen, else the next free code from U+0100 on.
+_SEEN = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
+_UNSEEN = (byte for byte in range(0x100) if byte not in _SEEN)
+_BYTES = {chr(code): byte for code, byte in (*zip(_SEEN, _SEEN, strict=True), *enumerate(_UNSEEN, 0x100))}
+_BREAK = "Ċ"
 # A pre-tokenizer that breaks lines so (those of Llama 3, Qwen, GPT-4 and kin) joins none to the next.
 _LINES_APART = r"\s*[\r\n]+"
 
@@ -87,12 +92,21 @@ def is_cuttable(tokenizer: Any) -> bool:
             return False
     elif any(part["type"] != "Split" or part["pattern"] != {"String": " "} for part in parts):
         return False
-    if any(_CUT.search(token) for token in backend.get_vocab() if "\n" in token):
+    if any(map(_CUT.search, _tokens_with_breaks(backend))):
         return False
     return all(
         list(chain.from_iterable(whole(backend, _CUT.split(probe)))) == whole(backend, [probe])[0]
         for probe in _PROBES
     )
+
+
+def _tokens_with_breaks(backend: Any) -> Iterator[str]:
+    """The tokens that hold a line break, as text; of letters cut within �."""
+    for token in backend.get_vocab():
+        if "\n" in token:
+            yield token
+        elif _BREAK in token and set(token) <= _BYTES.keys():
+            yield bytes(map(_BYTES.__getitem__, token)).decode("utf-8", "replace")
 
 
 def _normalizer_is_local(backend: Any) -> bool:
