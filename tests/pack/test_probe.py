@@ -5,6 +5,7 @@ import torch
 import transformers
 
 from komt.pack import loss, pack_sequences
+from komt.pack.masks import window_of
 from komt.pack.probe import FP32_TOLERANCE, Parity, _evaluating, probe
 from komt.testing import FAMILIES, tiny_model
 
@@ -118,6 +119,23 @@ def test_the_probe_is_longer_than_the_window():
 
     assert probe(Wrapped(lambda mask: mask, tiny_model("mistral"))).way == "shared"
     assert probe(Wrapped(twice_the_window, tiny_model("mistral"))).way == "single"
+
+
+def test_a_window_out_of_reach_is_tried_as_a_narrow_one():
+    """Where a model does not heed a wide window, masks that do would be wrong in long sequences only."""
+    model, heedless = tiny_model("mistral"), tiny_model("llama")
+    model.config.sliding_window = heedless.config.sliding_window = 4000
+    heedless.config.use_sliding_window = True
+    assert probe(model).way == "shared"
+    assert probe(heedless).way == "single"
+    assert model.config.sliding_window == heedless.config.sliding_window == 4000
+
+
+def test_a_window_that_the_family_knows_nothing_of_is_none():
+    model = tiny_model("llama")
+    model.config.sliding_window = 16  # left over in a config.json, as transformers reads it
+    assert window_of(model.config) == (0, False)
+    assert probe(model).way == "shared"
 
 
 def test_the_finding_reads_as_a_sentence():

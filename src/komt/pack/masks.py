@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 import torch
@@ -63,8 +64,13 @@ def window_of(config: Any) -> tuple[int, bool]:
     kinds = set(getattr(config, "layer_types", None) or ())
     if unknown := unconfined_layers(config):
         raise ModelError(f"layers of type {', '.join(unknown)} cannot be confined by an attention mask")
-    slides = WINDOWED in kinds if kinds else getattr(config, "use_sliding_window", True)
+    slides = WINDOWED in kinds if kinds else getattr(config, "use_sliding_window", _may_slide(type(config)))
     return (int(window) if window and slides else 0), bool(kinds)
+
+
+def _may_slide(kind: type) -> bool:
+    """Whether models of a configuration's class know windows; a config.json may name one to no effect."""
+    return hasattr(kind, "sliding_window") or "sliding_window" in signature(kind.__init__).parameters
 
 
 def unconfined_layers(config: Any) -> list[str]:

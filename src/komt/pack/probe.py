@@ -20,8 +20,8 @@ from komt.process import give_back_memory
 Way = Literal["shared", "packed", "single"]
 
 FP32_TOLERANCE, LOW_PRECISION_FACTOR = 1e-5, 3.0
-# Beyond this many tokens a sliding window is not reached by the probe: it must stay cheap.
-_LONGEST = 1100
+# The probe must stay cheap: of a wider window than it could reach in so many tokens it tries a narrow one.
+_LONGEST, _NARROW = 1100, 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def _probe_kernels(model: Any) -> Parity:
 def _backward_failure(model: Any) -> str:
     """Why a backward pass through packed sequences fails on this GPU, or ""."""
     try:
-        with torch.enable_grad():
+        with _within_reach(model), torch.enable_grad():
             batch = pack_sequences(_ragged_sequences(model)).to(device_of(model))
             losses = target_losses(model, batch)
             if losses.requires_grad:
@@ -89,8 +89,8 @@ def _backward_failure(model: Any) -> str:
 
 
 def _probe(model: Any) -> Parity:
-    sequences = _ragged_sequences(model)
-    with _evaluating(model), torch.no_grad():
+    with _evaluating(model), _within_reach(model), torch.no_grad():
+        sequences = _ragged_sequences(model)
         alone = _losses_alone(model, sequences)
         allowed = FP32_TOLERANCE
         if _precision(model) != torch.float32:
@@ -128,6 +128,21 @@ def _evaluating(model: Any) -> Iterator[None]:
         model.train(training)
 
 
+@contextlib.contextmanager
+def _within_reach(model: Any) -> Iterator[None]:
+    """In the block a sliding window is one that the probe's sequences go beyond."""
+    config = model.config.get_text_config()
+    window = getattr(config, "sliding_window", None)
+    if not window or window + 24 <= _LONGEST:
+        yield
+        return
+    config.sliding_window = _NARROW
+    try:
+        yield
+    finally:
+        config.sliding_window = window
+
+
 def _precision(model: Any) -> torch.dtype:
     """fp32 only if every weight of the base is: a quantised base computes in lower precision."""
     kinds = {p.dtype for name, p in model.named_parameters() if "lora_" not in name}
@@ -138,7 +153,7 @@ def _ragged_sequences(model: Any) -> list[TokenSequence]:
     """Sequences that part at several depths, one of them twice, the longest past the sliding window."""
     config = model.config.get_text_config()
     window = getattr(config, "sliding_window", None) or 0
-    length = window + 24 if 24 < window + 24 <= _LONGEST else 48
+    length = window + 24 if window else 48
     if uses_flex(model):  # over several of its blocks
         length = max(length, 2 * BLOCK_TOKENS + 48)
     random = np.random.default_rng(0)
