@@ -5,6 +5,7 @@ import json
 import pytest
 
 from komt.train.log import TrainLog
+from komt.train.step_lines import StepLines, whole_lines
 
 
 def write(path, steps, start=0):
@@ -55,3 +56,15 @@ def test_progress_is_shown_unless_quiet(tmp_path, capsys):
     assert "training" in shown
     write(tmp_path / "quiet.jsonl", [1])
     assert capsys.readouterr().err == ""
+
+
+def test_letters_that_end_lines_elsewhere_end_none_here(tmp_path):
+    path = tmp_path / "samples.jsonl"
+    rows = [
+        {"step": 5, "answer": "첫\u2028둘"},
+        {"step": 5, "answer": "\u0085"},
+        {"step": 10, "answer": "셋"},
+    ]
+    StepLines(path, 0).add(rows)
+    StepLines(path, 5)
+    assert whole_lines(path) == rows[:2]

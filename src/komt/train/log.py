@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from komt.files import write_atomic
+from komt.train.step_lines import whole_lines
 
 # Steps between two checkpoints are seldom more.
 _REMEMBERED = 10_000
@@ -29,7 +30,7 @@ class TrainLog:
 
     def __init__(self, path: Path, start: int, total: int, *, quiet: bool = False) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in _lines(path) if line["step"] <= start]
+        kept = [line for line in whole_lines(path) if line["step"] <= start]
         write_atomic(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
         self._file = path.open("a", encoding="utf-8")
         self._losses = deque([float(line["loss"]) for line in kept], maxlen=_REMEMBERED)
@@ -92,19 +93,6 @@ class TrainLog:
     def sync(self) -> None:
         """Flush to the disk: a checkpoint must not be older news than its log."""
         os.fsync(self._file.fileno())
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """Whole lines of a log; one cut short by a kill is left out."""
-    if not path.is_file():
-        return []
-    lines = []
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            break
-    return lines
 
 
 def _progress() -> Any:

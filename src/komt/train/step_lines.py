@@ -39,9 +39,12 @@ class StepLines:
 
 
 def whole_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of such a file up to one that a kill cut short."""
+    """The lines of such a file, if it is there, up to one that a kill cut short."""
     lines: list[dict[str, Any]] = []
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    if not path.is_file():
+        return lines
+    # Split at \n only: str.splitlines() would also split at U+0085 or U+2028 inside an answer.
+    for text in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             lines.append(json.loads(text))
         except json.JSONDecodeError:
