@@ -240,10 +240,18 @@ def test_an_older_format_is_named(saved):
 def test_the_best_is_that_of_lowest_loss(tmp_path, losses, expected):
     for step, loss in zip((10, 20, 30), losses, strict=True):
         save_checkpoint(tmp_path, step, *training(), STATE, keep=1, losses=loss, keep_best=True)
-    found = best(tmp_path)
+    found = best(tmp_path, STATE)
     assert (found and found.name) == (expected and f"step-{expected:06d}")
     kept = {path.name for path in checkpoints(tmp_path)}
     assert kept == {"step-000030", *([f"step-{expected:06d}"] if expected else [])}
+
+
+def test_the_best_is_one_of_this_run(tmp_path):
+    """A checkpoint that another run left in the folder is neither the result, nor kept in its place."""
+    save_checkpoint(tmp_path, 5, *training(), {**STATE, "seed": 7}, keep=1, losses={"train": 0.1})
+    for step, loss in ((10, 1.0), (20, 3.0), (30, 2.0)):
+        save_checkpoint(tmp_path, step, *training(), STATE, keep=1, losses={"train": loss}, keep_best=True)
+    assert best(tmp_path, STATE).name == "step-000010"
 
 
 def test_everything_is_on_the_disk_before_an_older_one_is_removed(tmp_path, monkeypatch):

@@ -131,7 +131,7 @@ def prune(
     """Remove this run's checkpoints up to `step`, but for the newest `keep`, `spare`, and the best."""
     own = [path for path in checkpoints(folder) if _step(path) <= step]
     own = [path for path in own if (state := _state(path)) and state.settings == dict(settings)]
-    spared = {*own[:keep], best(folder) if keep_best else None}
+    spared = {*own[:keep], best(folder, settings) if keep_best else None}
     spared |= {step_folder(folder, spare)} if spare is not None else set()
     for path in own:
         if path not in spared:
@@ -139,13 +139,17 @@ def prune(
     fsync(folder)
 
 
-def best(folder: Path) -> Path | None:
-    """The checkpoint with the lowest loss: on evaluation data where any was measured, else in training.
+def best(folder: Path, settings: Mapping[str, Any]) -> Path | None:
+    """This run's checkpoint of the lowest loss: on evaluation data where any was measured, else in training.
 
     Of equal ones the earlier. Those saved out of turn (by a signal) do not count, so that an interrupted run
     has the same best one as an uninterrupted run.
     """
-    losses = {path: state.losses for path in reversed(checkpoints(folder)) if (state := _state(path))}
+    losses = {
+        path: state.losses
+        for path in reversed(checkpoints(folder))
+        if (state := _state(path)) and state.settings == dict(settings)
+    }
     for kind in ("evaluation", "train"):
         measured = {path: loss[kind] for path, loss in losses.items() if kind in loss}
         if measured:

@@ -88,11 +88,12 @@ def train(
     watch = make_watch(loop, data, out, tokenizer, fill, answer, held)
     if is_main():
         print(opening(rows.sequences, steps, parity, way, fill or recipe.pack.tokens), file=sys.stderr)
+    settings = run_settings(recipe, key, steps)
     with keeping_bad_batch(loop, tokenizer, out):
-        start, done, seconds = _run(loop, watch, out, run_settings(recipe, key, steps), resume, quiet)
+        start, done, seconds = _run(loop, watch, out, settings, resume, quiet)
     summary = summary_of(key, rows.sequences, steps[:done], parity, way, start, seconds, loop.together)
     summary |= watch.finish(out / "checkpoints")
-    _take_best(loop, out, summary)
+    _take_best(loop, out, settings, summary)
     if held:
         write_held_out(loop, held, out)
         summary |= {"pairs": len(rows.sequences) // 2, "held_out_pairs": len(held.pairs)}
@@ -100,10 +101,10 @@ def train(
     return summary
 
 
-def _take_best(loop: Loop, out: Path, summary: dict[str, Any]) -> None:
+def _take_best(loop: Loop, out: Path, settings: dict[str, Any], summary: dict[str, Any]) -> None:
     """With `keep_best`: give the model the weights of the best checkpoint, and name it in the summary."""
     train = loop.recipe.train
-    if train.keep_best and not train.stop and (path := by_main(lambda: best(out / "checkpoints"))):
+    if train.keep_best and not train.stop and (path := by_main(lambda: best(out / "checkpoints", settings))):
         restore(load_snapshot(path), loop.accelerator.unwrap_model(loop.model), loop.optimizer)
         summary["best"] = path.name
 
