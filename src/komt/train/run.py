@@ -18,6 +18,7 @@ from komt.models.load import attach_lora, load_model, load_tokenizer, save_adapt
 from komt.models.resolve import resolve
 from komt.pack.probe import Parity, Way, probe
 from komt.recipe import Recipe
+from komt.train.alone import alone_in
 from komt.train.bad_batch import keeping_bad_batch
 from komt.train.checkpoint import (
     State,
@@ -69,8 +70,16 @@ def train(
         The summary also written to `train.json`.
 
     Raises:
-        UsageError: an unfinished run stands there and `resume` is not set, or it is another run.
+        UsageError: an unfinished run stands there and `resume` is not set, it is another run, or another
+            process trains there now.
     """
+    with alone_in(out):
+        return _train(recipe, data, out, resume, quiet, answer)
+
+
+def _train(
+    recipe: Recipe, data: Path, out: Path, resume: bool, quiet: bool, answer: Answer | None
+) -> dict[str, Any]:
     _check_present(data / "train.parquet")
     place = resolve(recipe.model.name, remote_code=recipe.model.remote_code)
     key = stage_key(recipe, data, place.revision)
