@@ -16,11 +16,16 @@ from komt.judge.read_value import Value, value_at, values_in
 __all__ = ["Verdict", "VerdictReading", "read_verdict"]
 
 _DOUBLE = re.compile(r"\[\[\s*([^\[\]]*?)\s*\]\]")
+_BEHIND = r"[\]\"')]*\s*(?:(?:은|는|으로|로|is)\s*)?[:=→-]+>?\s*(?:최종\s*)?(?:판정\s*[:=]\s*)?([^\n]{1,40})"
+# Not what one of the answers, or anybody else, chose: "답변 A의 선택: B".
 _LABEL = re.compile(
-    r"(?:판정|결론|승자|승리|우승|선택|결과|평가|더\s*(?:나은|좋은|우수한)\s*(?:쪽|답변|대답|응답|모델|것)(?:은|는)?|최종|정답"
-    r"|winner|verdict|choice|better(?:\s+(?:answer|response|assistant))?(?:\s+is)?|preferred|result|decision|answer)"
-    r"[\]\"')]*\s*(?:(?:은|는|으로|로|is)\s*)?[:=→-]+>?\s*(?:최종\s*)?(?:판정\s*[:=]\s*)?([^\n]{1,40})",
+    r"(?<!(?<![저나])의\s)(?<!'s\s)(?:판정|결론|승자|승리|우승|선택|결과|평가|더\s*(?:나은|좋은|우수한)\s*(?:쪽|답변|대답|응답|모델|것)(?:은|는)?|최종"
+    rf"|winner|verdict|choice|better(?:\s+(?:answer|response|assistant))?(?:\s+is)?|preferred|result|decision){_BEHIND}",
     re.IGNORECASE,
+)
+# It may be the right answer to the question that was asked, too.
+_ANSWER = re.compile(
+    rf"^\W*(?:(?:the\s+)?(?:my|final|best|preferred)\s+)?answer{_BEHIND}", re.IGNORECASE | re.MULTILINE
 )
 _KEY = re.compile(
     r"winner|verdict|choice|better|preferred|preference|result|decision|answer|판정|승자|결론|선택|결과|더\s*나은\s*답변|최종\s*판정|우승",
@@ -107,6 +112,8 @@ def read_verdict(reply: str, *, cut: bool = False) -> VerdictReading:
         return _agreed(found + [verdict for verdict, concludes in said if concludes])
     if cut:
         return VerdictReading(None, "cut off before the verdict")
+    if answers := [verdict for match in _ANSWER.finditer(rest) if (verdict := _named(match[1]))]:
+        return _agreed(answers + [verdict for verdict, _ in said])
     if _DECLINES.search(text) and not says_tie(text):
         return VerdictReading(None, "the judge declines")
     weighed = [verdict for verdict, concludes in said if concludes] or [verdict for verdict, _ in said]
