@@ -7,7 +7,7 @@ import transformers
 from komt.pack import loss, pack_sequences
 from komt.pack.masks import window_of
 from komt.pack.probe import FP32_TOLERANCE, Parity, _evaluating, probe
-from komt.testing import FAMILIES, tiny_model
+from komt.testing import FAMILIES, TINY_SHAPE, tiny_model
 
 
 class Wrapped(torch.nn.Module):
@@ -136,6 +136,29 @@ def test_a_window_that_the_family_knows_nothing_of_is_none():
     model.config.sliding_window = 16  # left over in a config.json, as transformers reads it
     assert window_of(model.config) == (0, False)
     assert probe(model).way == "shared"
+
+
+@pytest.mark.parametrize("kind", ["longrope", "dynamic"])
+def test_a_rotary_embedding_that_goes_by_length_is_not_packed_beyond_it(kind, sequence, separate_loss):
+    parts = {"long_factor": [4.0, 3.0, 2.0, 1.5], "short_factor": [1.0] * 4} if kind == "longrope" else {}
+    rope = {"rope_type": kind, "rope_theta": 10000.0, "factor": 4.0, **parts}
+    config = transformers.Phi3Config if kind == "longrope" else transformers.LlamaConfig
+    shape = {**TINY_SHAPE, "max_position_embeddings": 64, "rope_parameters": rope}
+    if kind == "longrope":
+        rope["original_max_position_embeddings"] = shape["original_max_position_embeddings"] = 64
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(config(**shape), attn_implementation="sdpa").eval()
+    for weight in model.parameters():
+        weight.data *= 4.0 if weight.dim() > 1 else 1.0  # so that places tell
+    short, long = (sequence(range(4, 4 + size), 20) for size in (40, 80))
+    with torch.no_grad():
+        alone = separate_loss(model, [short])
+        together, by_itself = (loss(model, pack_sequences(some)) for some in ([short, long], [long]))
+    assert abs(2 * together - by_itself - alone) > 1e-3
+    assert probe(model, 64).way == "shared"
+    found = probe(model, 65)
+    assert found.way == "single"
+    assert f"its rotary embedding ({kind}) changes beyond 64 tokens" in found.reason
 
 
 def test_the_finding_reads_as_a_sentence():

@@ -56,7 +56,7 @@ def load_and_plan(recipe: Recipe, place: Place, rows: TrainingRows) -> Plan:
     model = trainable_model(recipe, place)
     give_back_memory()
     loaded, _ = bytes_now(device_of(model))
-    parity = probe(model)
+    parity = probe(model, max(map(len, rows.sequences), default=0))
     way = used_way(recipe, parity)
     steps = rows.plan(recipe, way, fill_tokens(device_of(model)))
     sizes = bin_sizes(rows.sequences, steps, way, together=2 if rows.pairs else 1)

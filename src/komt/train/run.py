@@ -89,7 +89,7 @@ def _train(
     tokenizer = load_tokenizer(place)
     rows = prepared(recipe, tokenizer, place, data, check=not checkpoints(out / "checkpoints"))
     model = trainable_model(recipe, place)
-    parity = probe(model)
+    parity = probe(model, max(map(len, rows.sequences), default=0))
     way, fill = used_way(recipe, parity), fill_tokens(accelerator.device)
     steps = rows.plan(recipe, way, fill)
     loop = make_loop(recipe, rows.sequences, steps, model, way, accelerator)
