@@ -1,5 +1,6 @@
 """The quick checks on encoded data: each mistake is found, told once, and stops training where it must."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -165,3 +166,17 @@ def test_a_model_without_bos_needs_none(tokenizer):
     ids = bare.ids.tolist()
     facts = looked_at(tokenizer, rows, [bare], serve=lambda messages: ids[: int((bare.weights == 0).sum())])
     assert (facts.bos, facts.findings) == ("", ())
+
+
+@pytest.mark.parametrize(("kind", "level"), [("llama", "warning"), ("gpt2", "error")])
+def test_rows_beyond_the_models_positions_are_told(tokenizer, tmp_path, kind, level):
+    sequences = encode(tokenizer, [row(0), row(1, "긴 질문 " * 9)])
+    short, long = map(len, sequences)
+    config = {"model_type": kind, "max_position_embeddings": long, "eos_token_id": 1, "vocab_size": 600}
+    found = []
+    for most in (long, long - 1):
+        (tmp_path / "config.json").write_text(json.dumps({**config, "max_position_embeddings": most}))
+        facts = looked_at(tokenizer, [row(0), row(1, "긴 질문 " * 9)], sequences, folder=tmp_path)
+        found.append([(one.level, one.where) for one in facts.findings if "longer" in one.what])
+    assert short < long
+    assert found == [[], [(level, "task toy, example toy.1, the first")]]

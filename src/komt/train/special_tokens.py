@@ -18,6 +18,8 @@ from komt.train.finding import Finding, first_row, rows_that
 
 Ints = npt.NDArray[np.int64]
 _CHUNK = 4096
+# Models that hold a table of positions: beyond it they fail.
+_TABLES = {"biogpt", "codegen", "gpt2", "gpt_bigcode", "gpt_neo", "gptj", "opt", "openai-gpt"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ def token_findings(
     ]
     if folder is not None:
         found += [*_stop_findings(tokenizer, folder), *_vocabulary_findings(folder, sequences, tokens)]
+        found += _position_findings(folder, sequences)
     return found
 
 
@@ -199,10 +202,29 @@ def _stop_findings(tokenizer: Any, folder: Path) -> Iterator[Finding]:
         )
 
 
+def _position_findings(folder: Path, sequences: Sequence[TokenSequence]) -> Iterator[Finding]:
+    config = _configuration(folder)
+    text = config.get("text_config") or config
+    most = text.get("max_position_embeddings") or text.get("n_positions")
+    longer = [sequence for sequence in sequences if most and len(sequence) > most]
+    if longer:
+        yield Finding(
+            "error" if text.get("model_type") in _TABLES else "warning",
+            f"{rows_that(len(longer), 'is', 'are')} longer than the {most:,} tokens that the model was made "
+            f"for (the longest has {max(map(len, longer)):,})",
+            where=first_row(longer[0].task, longer[0].example),
+            cure=f"build with pack.tokens={most} and data.over_long shorten or drop, or take another model",
+        )
+
+
+def _configuration(folder: Path) -> dict[str, Any]:
+    return read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+
+
 def _vocabulary_findings(
     folder: Path, sequences: Sequence[TokenSequence], tokens: TokenCounts
 ) -> Iterator[Finding]:
-    config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+    config = _configuration(folder)
     size = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
     beyond = np.flatnonzero(tokens.largest >= size) if size else np.zeros(0, np.int64)
     if len(beyond):
