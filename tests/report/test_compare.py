@@ -7,6 +7,8 @@ from report_folders import answer, score_row, write_evaluation, write_judged
 
 from komt.cli import main
 from komt.errors import DataError, UsageError
+from komt.evaluate.table import gain_text
+from komt.judge.statistics import paired_difference
 from komt.report import compare, read_report
 from komt.report.compare import verdict_of
 
@@ -68,10 +70,23 @@ def test_macro_f1_is_computed_again_from_what_was_chosen(tmp_path):
 
 
 def test_judges_scores_are_paired_by_question(tmp_path):
-    folder = write_judged(tmp_path / "judge", {"a": [1, 2, 3, None, 2, 1], "b": [4, 5, 4, 5, None, 5]})
+    folder = write_judged(
+        tmp_path / "judge", {"a": [1, 2, 3, None, 2, 1, 2, 2], "b": [4, 5, 4, 5, None, 5, 4, 5]}
+    )
     [change] = compare(read_report([folder]), "a", "b").changes
-    assert (change.n, change.verdict) == (4, "better")
-    assert change.value == pytest.approx((3 + 3 + 1 + 4) / 4)
+    assert (change.n, change.verdict) == (6, "better")
+    assert change.value == pytest.approx((3 + 3 + 1 + 4 + 2 + 3) / 6)
+
+
+@pytest.mark.parametrize(("n", "verdict"), [(1, "unclear"), (5, "unclear"), (6, "better")])
+def test_a_few_examples_show_nothing_however_they_lean(tmp_path, n, verdict):
+    report = read_report([write_evaluation(tmp_path / "e", {"a": [0.0] * n, "b": [1.0] * n})])
+    [change] = compare(report, "a", "b").changes
+    assert (change.value, change.low, change.n, change.verdict) == (1.0, 1.0, n, verdict)
+    gain = {"value": 1.0, "low": 1.0, "high": 1.0, "n": n}
+    assert ("no difference shown" in gain_text(gain)) == (verdict == "unclear")
+    marks = [[(f"q{place}", 0, score) for place in range(n)] for score in (1.0, 2.0)]
+    assert paired_difference(*marks).significant == (verdict == "better")
 
 
 def win_row(model, other, value):
@@ -125,8 +140,8 @@ def test_a_name_that_is_no_model_is_refused(tmp_path):
 
 
 def test_of_perplexity_less_is_better():
-    assert (verdict_of("perplexity", -2, -1), verdict_of("perplexity", 1, 2)) == ("better", "worse")
-    assert (verdict_of("f1", -2, -1), verdict_of("f1", 1, 2), verdict_of("f1", -1, 1)) == (
+    assert (verdict_of("perplexity", -2, -1, 9), verdict_of("perplexity", 1, 2, 9)) == ("better", "worse")
+    assert (verdict_of("f1", -2, -1, 9), verdict_of("f1", 1, 2, 9), verdict_of("f1", -1, 1, 9)) == (
         "worse",
         "better",
         "unclear",

@@ -116,6 +116,22 @@ def test_scores_with_intervals_gains_and_remarks(tmp_path: Path) -> None:
     assert "two: tuned" in both
 
 
+@pytest.mark.parametrize("metric", ["perplexity", "pair_loss", "rejected_log_prob"])
+def test_what_is_better_when_it_is_less(metric: str) -> None:
+    row = {
+        "model": "tuned",
+        "task": "my.pairs",
+        "metric": metric,
+        "value": 1.0,
+        "low": 0.9,
+        "high": 1.1,
+        "n": 80,
+    }
+    for low, high, said in ((-0.4, -0.2, "더 나음"), (0.2, 0.4, "더 나쁨"), (-0.1, 0.1, "뚜렷하지 않음")):
+        gain = {"base": {"value": (low + high) / 2, "low": low, "high": high, "n": 80}}
+        assert said in scores_html(KOREAN, {"one": [{**row, "gain": gain}]})
+
+
 @pytest.mark.parametrize("text", ["", "{", "3", '[{"model": "base"}]', "[3]", "null", '[{"value": "x"}]'])
 def test_a_broken_report_is_told(tmp_path: Path, text: str) -> None:
     path = scores(tmp_path / "runs" / "one" / "report" / "scores.json")

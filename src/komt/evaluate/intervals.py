@@ -14,6 +14,8 @@ Statistic = Callable[[Floats], Floats]
 
 RESAMPLES = 2000
 _FEWEST_GROUPS = 10
+# That five of five lean to one side happens by chance more often than once in twenty (2 · 0.5⁵).
+_FEWEST_TO_DIFFER = 6
 # Weights held at a time; the result does not depend on it.
 _BLOCK_ELEMENTS = 1 << 22
 
@@ -74,6 +76,14 @@ def paired_bootstrap(
 ) -> Estimate:
     """The difference of two statistics over the same n examples, resampled together."""
     return bootstrap(lambda weights: statistic(weights) - other(weights), n, seed=seed, groups=groups)
+
+
+def differs(low: float, high: float, n: int) -> bool:
+    """Whether a difference of n examples shows: its interval leaves out zero, and they are enough to tell.
+
+    Resamples of a few examples that all lean to one side lean so, too, however few they are.
+    """
+    return n >= _FEWEST_TO_DIFFER and not low <= 0 <= high
 
 
 def mean_of(values: npt.ArrayLike) -> Statistic:

@@ -10,6 +10,8 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
+from komt.evaluate.intervals import differs
+
 Row = dict[str, Any]
 _MOST_NAMES = 6
 _ORDERS = {"passage_first": "passage first", "instruction_first": "instruction first"}
@@ -98,7 +100,7 @@ def interval(row: Row) -> str:
 
 def gain_text(gain: Row) -> str:
     """A paired difference with its interval, and whether it shows any."""
-    verdict = "" if gain["low"] > 0 or gain["high"] < 0 else ": no difference shown"
+    verdict = "" if differs(gain["low"], gain["high"], gain["n"]) else ": no difference shown"
     bounds = f"[{gain['low']:+.3f}, {gain['high']:+.3f}]"
     return f"{gain['value']:+.3f} {bounds} (paired, n = {gain['n']:,}){verdict}"
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from komt.evaluate.intervals import Floats, bootstrap, mean_of
+from komt.evaluate.intervals import Floats, bootstrap, differs, mean_of
 
 Mark = tuple[str, int, float | None]
 Cell = tuple[str, int]
@@ -63,8 +63,8 @@ class Difference:
 
     @property
     def significant(self) -> bool:
-        """Whether the interval leaves zero out."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+        """Whether a difference shows, see `differs`."""
+        return self.low is not None and self.high is not None and differs(self.low, self.high, self.n)
 
 
 @dataclass(frozen=True, slots=True)

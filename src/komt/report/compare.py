@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from komt.errors import UsageError, did_you_mean
-from komt.evaluate.intervals import paired_bootstrap
+from komt.evaluate.intervals import differs, paired_bootstrap
 from komt.evaluate.metrics import Score
 from komt.evaluate.scores import statistic_of
 from komt.evaluate.show import worth
@@ -31,7 +31,7 @@ class Change:
         first, second: values of A and B as their scores say; None where one has none.
         value, low, high: B less A, paired, with its 95 % interval; None where they share no example.
         n: examples that both have.
-        verdict: of B: better or worse where the interval leaves out 0; incomparable where nothing is shared.
+        verdict: of B: better or worse where a difference shows; incomparable where nothing is shared.
         alike: whether both were asked in the same way (by generation or by log-likelihood).
         about: the opponent and the judge, where several make it necessary to say (`told_apart`).
     """
@@ -171,7 +171,7 @@ def _judged(
     alike = same and rows[0].get("judge") == rows[1].get("judge")
     if found.value is None or found.low is None or found.high is None:
         return Change(*key, *values, None, None, None, 0, "incomparable", alike)
-    verdict = verdict_of(key[2], found.low, found.high)
+    verdict = verdict_of(key[2], found.low, found.high, found.n)
     return Change(*key, *values, found.value, found.low, found.high, found.n, verdict, alike)
 
 
@@ -218,14 +218,14 @@ def _change(
         found.low,
         found.high,
         found.n,
-        verdict_of(key[2], found.low, found.high),
+        verdict_of(key[2], found.low, found.high, found.n),
         alike,
     )
 
 
-def verdict_of(metric: str, low: float, high: float) -> Verdict:
-    """What an interval of differences says."""
-    if low <= 0 <= high:
+def verdict_of(metric: str, low: float, high: float, n: int) -> Verdict:
+    """What an interval of differences of n examples says."""
+    if not differs(low, high, n):
         return "unclear"
     return "better" if (low > 0) != (metric in LESS_IS_BETTER) else "worse"
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 
+from komt.report.compare import verdict_of
 from komt.web.events import AT_ONCE
 from komt.web.html import alert, render, told
 from komt.web.runs import Runs, Unreadable
@@ -182,9 +183,7 @@ def _gains(words: Words, rows: list[tuple[str, Row]], *, several: bool) -> list[
     gains = []
     for run, row in rows:
         for other, gain in (row.get("gain") or {}).items():
-            verdict = "better" if gain["low"] > 0 else "worse" if gain["high"] < 0 else "unclear"
-            if row["metric"] == "perplexity":
-                verdict = {"better": "worse", "worse": "better"}.get(verdict, verdict)
+            verdict = verdict_of(row["metric"], gain["low"], gain["high"], gain["n"])
             names = {
                 "about": _about(words, row),
                 "model": _model(words, run, row, several),
