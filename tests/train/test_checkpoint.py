@@ -234,6 +234,7 @@ def test_an_older_format_is_named(saved):
         ([{"train": 1.0}, {"train": 1.0}, {"train": 1.0}], 10),  # of equal ones the earlier
         ([{"train": 3.0}, {}, {"train": 2.0}], 30),  # saved out of turn
         ([{"train": 3.0, "evaluation": 1.5}, {"train": 2.0, "evaluation": 1.7}, {"train": 1.0}], 10),
+        ([{"evaluation": float("nan")}, {"evaluation": 2.0}, {"evaluation": 3.0}], 20),
         ([{}, {}, {}], None),
     ],
 )

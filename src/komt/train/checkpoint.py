@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Mapping
@@ -151,7 +152,8 @@ def best(folder: Path, settings: Mapping[str, Any]) -> Path | None:
         if (state := _state(path)) and state.settings == dict(settings)
     }
     for kind in ("evaluation", "train"):
-        measured = {path: loss[kind] for path, loss in losses.items() if kind in loss}
+        known = ((path, loss[kind]) for path, loss in losses.items() if kind in loss)
+        measured = {path: value for path, value in known if not math.isnan(value)}
         if measured:
             return min(measured, key=lambda path: measured[path])
     return None
