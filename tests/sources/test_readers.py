@@ -218,6 +218,15 @@ def test_an_object_around_the_list_of_rows_is_named(tmp_path: Path, indent: int 
     assert "save the list under 'data'" in error.value.cure
 
 
+@pytest.mark.parametrize("reader", ["auto", "jsonl"])
+def test_one_conversation_as_json_lines_is_a_row(tmp_path: Path, reader: str) -> None:
+    talk = {"messages": [{"role": "user", "content": "안녕"}, {"role": "assistant", "content": "네"}]}
+    text = json.dumps(talk, ensure_ascii=False)
+    (row,) = read(reader, write(tmp_path / "a.jsonl", text))
+    assert isinstance(row, Row)
+    assert row.values == talk
+
+
 def test_an_unknown_reader_is_answered_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean 'jsonl'"):
         READERS.get("jsonl1")

@@ -154,10 +154,16 @@ def _lines(content: Content, encoding: str) -> PlainItems:
             value = loads(line, content, number)
         yield f"{label}, line {number}", value, is_plain(line)
     if held:
-        refuse_object_around_a_list(held[1], content)
+        if not _named_as_lines(content):  # else it is one row: a conversation is an object around a list, too
+            refuse_object_around_a_list(held[1], content)
         yield held
     if not count:
         content.read()
+
+
+def _named_as_lines(content: Content) -> bool:
+    name = (content.member or content.path.name).lower().removesuffix(".gz")
+    return name.endswith((".jsonl", ".ndjson"))
 
 
 def _first(line: str, content: Content, number: int, encoding: str) -> Any:
