@@ -11,8 +11,14 @@ from komt.pack.masks import attention_masks, trie_visibility
 from komt.testing import tiny_model
 
 
+class Sliding(SimpleNamespace):
+    """A family's configuration that knows windows."""
+
+    sliding_window = None
+
+
 def config(**values):
-    made = SimpleNamespace(**values)
+    made = Sliding(**values)
     made.get_text_config = lambda: made
     return made
 
