@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,7 +120,7 @@ def read_verdict(reply: str, *, cut: bool = False) -> VerdictReading:
     return _agreed([*weighed, *_from_scores(rest)])
 
 
-def _agreed(found: list[Verdict | None]) -> VerdictReading:
+def _agreed(found: Sequence[Verdict | None]) -> VerdictReading:
     if not found:
         return VerdictReading(None, "no verdict in it")
     if None in found:

@@ -70,7 +70,7 @@ def window_of(config: Any) -> tuple[int, bool]:
 
 def _may_slide(kind: type) -> bool:
     """Whether models of a configuration's class know windows; a config.json may name one to no effect."""
-    return hasattr(kind, "sliding_window") or "sliding_window" in signature(kind.__init__).parameters
+    return hasattr(kind, "sliding_window") or "sliding_window" in signature(kind).parameters
 
 
 def unconfined_layers(config: Any) -> list[str]:
