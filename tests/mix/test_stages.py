@@ -178,7 +178,11 @@ def _own_task(folder: Path, files: str) -> Recipe:
     ("files", "asked"),
     [
         ("[{path: ../two.csv, split: train}, {path: ../one/q.csv, split: test}]", "둘째 문장"),
-        ("[{path: ../one/q.csv, split: train, reader: {rename: {q: a, a: q}}}]", "첫째 답변"),
+        (
+            "[{path: ../one/q.csv, split: train, reader: {rename: {q: a, a: q}}}, "
+            "{path: ../two.csv, split: test}]",
+            "첫째 답변",
+        ),
     ],
 )
 def test_files_that_are_declared_otherwise_are_read_anew(
