@@ -141,6 +141,28 @@ def test_several_prompts_are_answered_each_like_alone(client: Client):
     assert [choice["index"] for choice in together["choices"]] == [0, 1]
 
 
+@pytest.mark.parametrize("temperature", [1e-40, 1e-300])
+def test_a_temperature_of_next_to_nothing_is_nought(client: Client, temperature: float):
+    assert text_of(client.chat(temperature=temperature)) == text_of(client.chat(temperature=0))
+
+
+def test_a_limit_that_no_answer_reaches_is_none(over_llama_cpp: Client):
+    for limit in (1 << 31, (1 << 32) + 1, 1 << 80):
+        answer = over_llama_cpp.chat(max_tokens=limit, temperature=0, stop=["\u0006"]).json()
+        assert answer["usage"]["completion_tokens"] > 1, limit
+
+
+def test_after_the_assistants_turn_comes_another_one_by_every_engine(
+    over_llama_cpp: Client, over_transformers: Client
+):
+    talk = [*ASKED["messages"], {"role": "assistant", "content": "털이 젖어서요."}]
+    for messages in (talk, [*talk, talk[-1]]):
+        answers = [one.chat(messages=messages, temperature=0) for one in (over_llama_cpp, over_transformers)]
+        assert [one.status_code for one in answers] == [200, 200]
+        counts = [one.json()["usage"]["prompt_tokens"] for one in answers]
+        assert counts[0] == counts[1]
+
+
 def test_a_prompt_may_be_token_ids(client: Client):
     answer = client.complete([260, 261, 262], temperature=0).json()
     assert answer["usage"]["prompt_tokens"] == 3

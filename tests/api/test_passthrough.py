@@ -14,9 +14,11 @@ from komt.api.errors import ApiError
 from komt.api.passthrough import PassThrough
 from komt.api.requests import ChatRequest, parse
 
+END = b'data: {"choices":[{"finish_reason":"stop","index":0,"delta":{}}]}\n\ndata: [DONE]\n\n'
 
-def told(stream: bytes, **fields: Any) -> list[Delta]:
-    """The pieces of an answer that comes as these bytes."""
+
+def told(stream: bytes, end: bytes = END, **fields: Any) -> list[Delta]:
+    """The pieces of an answer that comes as these bytes, and ends as a stream does."""
     body = {"model": "m", "messages": [{"role": "user", "content": "가"}], **fields}
     single = singles(parse(ChatRequest, json.dumps(body).encode()))[0]
 
@@ -27,7 +29,7 @@ def told(stream: bytes, **fields: Any) -> list[Delta]:
 
         return asyncio.run(run())
 
-    found = talk(b"HTTP/1.1 200 OK\r\n\r\n" + stream, ask)[0]
+    found = talk(b"HTTP/1.1 200 OK\r\n\r\n" + stream + end, ask)[0]
     assert isinstance(found, list)
     return found
 
@@ -63,7 +65,7 @@ def test_beside_the_text_nothing_is_lost():
     logprobs = ',"logprobs":{"content":[{"token":"가","logprob":-1,"bytes":null,"top_logprobs":[]}]}'
     usage = b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\ndata: [DONE]\n\n'
     first, last, counts = told(
-        event('"가"', logprobs) + event("null", finish='"stop"') + usage, logprobs=True
+        event('"가"', logprobs) + event("null", finish='"stop"') + usage, b"", logprobs=True
     )
     assert (first.text, first.logprobs[0]["token"]) == ("가", "가")
     assert (last.finish, counts.usage) == ("stop", Usage(3, 0, 2))
@@ -76,3 +78,10 @@ def test_what_cannot_be_read_is_an_engine_that_is_gone(stream: bytes):
     with pytest.raises(ApiError) as caught:
         told(stream)
     assert caught.value.status == 502
+
+
+@pytest.mark.parametrize("answer", [event('"서울은 대"'), b'{"choices":[{"finish_reason":"stop"}]}', b""])
+def test_an_answer_that_is_cut_or_no_stream_is_never_taken_for_a_whole_one(answer: bytes):
+    with pytest.raises(ApiError) as caught:
+        told(answer, b"")
+    assert (caught.value.status, caught.value.code) == (502, "engine_gone")

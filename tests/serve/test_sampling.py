@@ -50,3 +50,11 @@ def test_a_seed_repeats_the_draws_and_temperature_nought_takes_the_likeliest():
     assert [first.draw(logits) for _ in range(20)] == [second.draw(logits) for _ in range(20)]
     assert Sampler(Settings(temperature=0)).draw(logits) == int(logits.argmax())
     assert Sampler(Settings(seed=-1)).draw(logits) >= 0
+
+
+@pytest.mark.parametrize("temperature", [1e-6, 1e-40, 5e-324])
+@pytest.mark.parametrize(("top_k", "top_p"), [(100, 0.8), (0, 0.8), (0, 1.0)])
+def test_a_temperature_of_next_to_nothing_takes_the_likeliest_token(temperature, top_k, top_p):
+    logits = torch.randn(1000, generator=torch.Generator().manual_seed(0))
+    sampler = Sampler(Settings(temperature=temperature, top_k=top_k, top_p=top_p, seed=1))
+    assert [sampler.draw(logits) for _ in range(3)] == [int(logits.argmax())] * 3

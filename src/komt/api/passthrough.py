@@ -15,7 +15,7 @@ from komt.api.grammar import ANY_OBJECT, Grammars
 from komt.api.requests import ChatMessage, ChatRequest, CompletionRequest
 from komt.api.tools import check_tools, fields_of
 from komt.api.upstream import GoneError, Upstream
-from komt.serve.engine import Settings
+from komt.serve.engine import GREEDY_BELOW, Settings
 
 Json = dict[str, Any]
 _ROUTES = {True: "/v1/chat/completions", False: "/v1/completions"}
@@ -27,6 +27,8 @@ _BROKEN_BYTES = _BROKEN.encode()
 _PIECE = re.compile(
     rb'data: \{"choices":\[\{"finish_reason":null,"index":0,"delta":\{"content":"([^"\\]+)"\}\}\],"created"'
 )
+# Of more llama.cpp takes the lower 32 bits: one token where four billion were allowed.
+_MOST_TOKENS = (1 << 31) - 1
 # Fields of a message that hold text of the answer's beside its content.
 _BESIDE = ("tool_calls", "reasoning_content")
 
@@ -82,12 +84,15 @@ class PassThrough:
             async with self._upstream.ask("POST", route, body) as answer:
                 if answer.status != 200:
                     raise self._refusal(answer.status, await answer.whole(), single)
-                rest = b""
+                rest, ended = b"", False
                 async with aclosing(answer.parts()) as parts:
                     async for part in parts:
                         *lines, rest = (rest + part).split(b"\n")
                         if deltas := [delta for line in lines for delta in self._deltas(line, single)]:
+                            ended = ended or any(delta.finish for delta in deltas)
                             yield deltas
+                if not ended:  # broken off, or no stream at all: never a short answer that looks whole
+                    raise gone()
         except (GoneError, json.JSONDecodeError, UnicodeDecodeError) as error:
             raise gone() from error
 
@@ -198,13 +203,15 @@ def _word(value: Any) -> str | None:
 
 def _sampling(single: Single, defaults: Settings | None) -> Json:
     asked, chat = single.asked, isinstance(single.asked, ChatRequest)
+    heat, share, limit = asked.temperature, asked.top_p, asked.limit
     body: Json = {
-        "temperature": asked.temperature,
-        "top_p": asked.top_p,
+        # Next to nothing is no number any more where logits are divided by it.
+        "temperature": 0 if heat is not None and heat < GREEDY_BELOW else heat,
+        "top_p": None if share is None else max(share, 1e-6),  # vLLM takes no 0, which means the same
         "top_k": asked.top_k,
         "seed": single.seed,
         "stop": list(asked.stops) or None,
-        "max_tokens": asked.limit,
+        "max_tokens": None if limit is None else min(limit, _MOST_TOKENS),
         "frequency_penalty": asked.frequency_penalty,
         "presence_penalty": asked.presence_penalty,
         "logit_bias": asked.logit_bias,

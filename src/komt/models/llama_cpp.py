@@ -199,6 +199,7 @@ def _parameters(path: Path, adapters: Mapping[str, Path], context: int, slots: i
     params.n_threads_http = slots + _HTTP_THREADS
     params.endpoint_slots, params.endpoint_props, params.endpoint_metrics = False, False, True
     params.fit_params, params.offline = False, True
+    params.prefill_assistant = False  # what it would go on with is a closed turn everywhere else
     params.lora_adapters = [
         library.CommonAdapterLoraInfo(str(file), float(place == 0))
         for place, file in enumerate(adapters.values())

@@ -12,6 +12,8 @@ from komt.example import Message
 _Bytes = bytes  # TokenLogprob has an attribute of that name
 Finish = Literal["", "stop", "length"]
 MOST_LOGPROBS = 20
+# A temperature at which the likeliest token is as good as certain, and logits divided by it soon no numbers.
+GREEDY_BELOW = 1e-5
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from komt.serve.engine import Settings
+from komt.serve.engine import GREEDY_BELOW, Settings
 
 # Where top-k is off, top-p looks at this many tokens before it sorts the whole vocabulary.
 _FIRST_LOOK = 1024
@@ -28,7 +28,7 @@ class Sampler:
         Args:
             logits: (vocabulary,), fp32.
         """
-        if self._settings.temperature == 0:
+        if self._settings.temperature < GREEDY_BELOW:
             return int(logits.argmax())
         tokens, shares = likeliest(logits, self._settings)
         sums = shares.cumsum(0)
