@@ -329,3 +329,14 @@ def new_wide_adapter(folder):
     model = transformers.AutoModelForCausalLM.from_config(config)
     attach_lora(model, LoraPart(r=4, alpha=8, dropout=0.0), 0).save_pretrained(folder)
     return folder
+
+
+def test_a_token_that_the_model_does_not_have_is_refused_and_the_others_go_on(new_engine):
+    engine, [prompt, *_] = new_engine(), prompts_of()
+    count = engine._model.config.vocab_size
+    running = engine.submit(Request(prompt, GREEDY))
+    with pytest.raises(ModelError, match=f"the model has no token {count}: its vocabulary is {count}"):
+        engine.submit(Request((5, count), GREEDY))
+    with pytest.raises(ModelError, match=f"no token {count + 1}"):
+        engine.generate([[5], [count + 1]], max_new_tokens=2)
+    assert whole(running) == alone(engine, prompt)

@@ -84,6 +84,16 @@ def test_answers_that_end_leave_the_batch_and_the_others_go_on_exactly():
     assert {answer.ended for answer in together} == {True, False}
 
 
+def test_answers_end_where_the_models_own_generation_config_says():
+    free = engine_of("llama").generate(prompts_of(), max_new_tokens=NEW_TOKENS)
+    tokenizer, model = tiny_tokenizer(), engine_of("llama")._model
+    ensure_template(tokenizer)
+    model.generation_config.eos_token_id = [1, free[0].ids[3]]
+    engine = TransformersEngine(model, tokenizer)
+    [answer] = engine.generate([prompts_of()[0]], max_new_tokens=NEW_TOKENS)
+    assert (answer.ids, answer.ended) == (free[0].ids[: free[0].ids.index(free[0].ids[3])], True)
+
+
 def test_many_answers_of_all_lengths_in_one_batch_are_those_of_each_alone():
     # More sharers than a region holds, loners of many lengths, answers that end at different steps.
     engine, random = engine_of("gemma3"), np.random.default_rng(1)

@@ -64,7 +64,7 @@ class TransformersEngine(EngineByIds):
         for name, folder in (adapters or {}).items():
             self._adapters.add(name, folder)
         self._model, self._tokenizer = self._adapters.model.eval(), tokenizer
-        ends = {end_token_id(tokenizer), tokenizer.eos_token_id}
+        ends = {end_token_id(tokenizer), tokenizer.eos_token_id, *_named_ends(self._model)}
         self._stop = frozenset(int(token) for token in ends if token is not None)
         self._confined = _can_confine(model)
         self._lock = FairLock()
@@ -128,6 +128,7 @@ class TransformersEngine(EngineByIds):
         """
         for prompt in prompts:
             self._check_length(len(prompt), max_new_tokens)
+            self._check_tokens(prompt)
         answers: list[Completion | None] = [None] * len(prompts)
         with self._lock, fused_layers(self._model, norms=False):
             self._adapters.use(self._adapters.key(None))
@@ -174,9 +175,11 @@ class TransformersEngine(EngineByIds):
         """Ask for an answer without waiting for it.
 
         Raises:
-            ModelError: the prompt fills the context, there is no such adapter, or the engine is closed.
+            ModelError: the prompt fills the context or has a token that the model has not, there is no such
+                adapter, or the engine is closed.
         """
         self._check_length(len(request.ids), 1)
+        self._check_tokens(request.ids)
         stream = BatchStream(request)
         self._scheduler.submit(stream, self._adapters.key(request.adapter))
         return stream
@@ -245,6 +248,22 @@ class TransformersEngine(EngineByIds):
                 f"context of {self.context_tokens:,}",
                 cure="shorten the prompt (in a chat: /reset)",
             )
+
+    def _check_tokens(self, ids: Sequence[int]) -> None:
+        """A tokenizer may know more tokens than its model, as Gemma 3's of text alone those of pictures."""
+        largest, count = max(ids), int(self._model.config.get_text_config().vocab_size)
+        if largest >= count:
+            text = self._tokenizer.convert_ids_to_tokens(int(largest)) or ""
+            raise ModelError(
+                f"the model has no token {largest:,}: its vocabulary is {count:,}",
+                cure=f"leave {text or 'that'} out of the prompt",
+            )
+
+
+def _named_ends(model: Any) -> list[int | None]:
+    """End tokens of the model's generation_config.json, by which other programs stop, too."""
+    named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    return named if isinstance(named, list) else [named]
 
 
 def _can_confine(model: Any) -> bool:
