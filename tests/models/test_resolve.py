@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from komt.errors import ModelError, UsageError
+from komt.example import Message
 from komt.files import write_json
 from komt.models.adapt import attach_lora, save_adapter
 from komt.models.load import load_model, load_tokenizer
 from komt.models.resolve import Place, resolve
+from komt.models.template import KOMT_TEMPLATE, render
 from komt.recipe import LoraPart
 from komt.testing import tiny_model_folder
 
@@ -78,6 +80,37 @@ def test_komt_json_goes_before_the_path_that_peft_knows(folder: Path, tmp_path: 
     assert f"{adapter}/komt.json, base" in message
     write_json(adapter / "komt.json", {"base": str(moved)})
     assert resolve(str(adapter)).folder == moved
+
+
+def test_a_published_model_is_asked_in_its_own_form_by_its_hub_id_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("komt.models.resolve.fetch", lambda *_: folder)
+    by_name, by_id = resolve("komt-llama2-7b-v1"), resolve("davidkim205/komt-llama2-7b-v1")
+    prompt = render(load_tokenizer(by_id), (Message("user", "무엇?"),), answering=True)
+    assert prompt == "<bos>### instruction: 무엇?\n\n### Response:"
+    assert by_id.template == by_name.template
+    assert resolve("someone/else").template == ""
+
+
+def test_an_adapter_without_a_template_is_asked_in_the_form_of_its_base(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = save_tiny_adapter(folder, tmp_path / "adapter")
+    (adapter / "chat_template.jinja").unlink()
+    (folder / "chat_template.jinja").write_text("{{ messages[0].content }}?<eos>")
+    assert load_tokenizer(resolve(str(adapter))).chat_template == "{{ messages[0].content }}?<eos>"
+    monkeypatch.setattr("komt.models.resolve.fetch", lambda *_: folder)
+    write_json(adapter / "komt.json", {"base": "davidkim205/komt-llama2-7b-v1"})
+    tokenizer = load_tokenizer(resolve(str(adapter)))
+    assert tokenizer.chat_template == resolve("komt-llama2-7b-v1").template
+
+
+def test_of_several_templates_the_one_for_talks_is_taken(folder: Path) -> None:
+    more = folder / "additional_chat_templates"
+    more.mkdir()
+    (more / "tool_use.jinja").write_text("tools")
+    assert load_tokenizer(resolve(str(folder))).chat_template == KOMT_TEMPLATE
 
 
 def test_a_licence_comes_from_komt_json_or_the_model_card(folder: Path) -> None:
@@ -164,6 +197,12 @@ def test_truncated_weights_name_the_file_and_the_bytes(folder: Path) -> None:
     for length in (0, 5, 100):
         file.write_bytes(data[:length])
         assert "not a whole safetensors file" in refusal(folder)
+
+
+@pytest.mark.parametrize("header", ["[]", "3", '{"a": 1}', '{"a": {"data_offsets": [0, "x"]}}', "[" * 9999])
+def test_weights_with_a_broken_head_are_told(folder: Path, header: str) -> None:
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header.encode())
+    assert "not a whole safetensors file" in refusal(folder)
 
 
 def test_a_missing_shard_is_named(folder: Path) -> None:

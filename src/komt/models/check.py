@@ -109,17 +109,14 @@ def check_safetensors(file: Path) -> None:
             if not 2 <= length <= 100_000_000 or length > size - 8:
                 raise ValueError("its header is not there")
             header = json.loads(opened.read(length))
-        end = max(
-            (entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"), default=0
-        )
-    except (ValueError, KeyError, TypeError) as error:
+        ends = [int(one["data_offsets"][1]) for key, one in header.items() if key != "__metadata__"]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(
             f"not a whole safetensors file ({size:,} bytes): {error}", where=str(file), cure=cure
         ) from error
-    if size != 8 + length + end:
-        raise ModelError(
-            f"the weights are cut off: {size:,} bytes of {8 + length + end:,}", where=str(file), cure=cure
-        )
+    whole = 8 + length + max(ends, default=0)
+    if size != whole:
+        raise ModelError(f"the weights are cut off: {size:,} bytes of {whole:,}", where=str(file), cure=cure)
 
 
 def _convert_command(folder: Path, stem: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,13 +44,22 @@ def load_tokenizer(place: Place) -> Any:
             )
     except Exception as error:
         raise _unreadable("tokenizer", folder, error) from error
-    if place.template and not own:
-        tokenizer.chat_template = place.template
+    tokenizer.chat_template = _template(tokenizer, place, own)
     ensure_template(tokenizer)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = _pad_token(tokenizer)
     tokenizer.padding_side = "left"
     return tokenizer
+
+
+def _template(tokenizer: Any, place: Place, own: bool) -> str | None:
+    """The chat template: an adapter's own, else what the catalogue prescribes, else the base's; or None."""
+    found = tokenizer.chat_template
+    if isinstance(found, dict):  # several by name, for tools or search: this one is for talks
+        found = found.get("default")
+    if own and not found:  # older adapters came with a tokenizer and without a template
+        return str(load_tokenizer(replace(place, adapter=None)).chat_template)
+    return place.template if place.template and not own else found
 
 
 def _pad_token(tokenizer: Any) -> str:

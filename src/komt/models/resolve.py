@@ -50,8 +50,7 @@ def _what_is_taken() -> str:
 def _from_catalogue(name: str, remote_code: bool) -> Place:
     entry = CATALOG.get(name)
     if entry.embedded is None:
-        place = _from_hub(entry.hub, remote_code)
-        return replace(place, name=name, base=name, licence=entry.licence, template=entry.template_text)
+        return replace(_from_hub(entry.hub, remote_code), name=name, base=name, licence=entry.licence)
     folder = converted_folder(entry)
     return Place(name, "base", folder, None, entry.licence, base=name, commit=entry.embedded.sha256)
 
@@ -59,7 +58,15 @@ def _from_catalogue(name: str, remote_code: bool) -> Place:
 def _from_hub(name: str, remote_code: bool) -> Place:
     folder = fetch(name, remote_code)
     place = _from_folder(name, folder, remote_code)
-    return place if place.adapter else replace(place, base=name, commit=folder.name)
+    if place.adapter:
+        return place
+    return replace(place, base=name, commit=folder.name, template=_prescribed_template(name))
+
+
+def _prescribed_template(hub_id: str) -> str:
+    """What the catalogue says of a model on the hub, by whichever of its names it was asked for, or ""."""
+    entries = map(CATALOG.get, CATALOG.names())
+    return next((one.template_text for one in entries if one.hub == hub_id and one.embedded is None), "")
 
 
 def _from_folder(name: str, folder: Path, remote_code: bool) -> Place:
