@@ -26,6 +26,8 @@ def test_three_forms_are_taken():
     ("line", "what"),
     [
         ('{"prompt": "가"', "not JSON"),
+        ('{"prompt": ' + "[" * 99999, "nested too deep"),
+        ('{"prompt": "가", "id": ' + "1" * 5000 + "}", "too many digits"),
         ("[1]", "not a JSON object"),
         ("{}", "neither prompt, instruction nor messages"),
         ('{"prompt": "가", "instruction": "나"}', "both 'prompt' and 'instruction'"),

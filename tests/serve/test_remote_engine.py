@@ -139,6 +139,12 @@ def test_a_field_that_a_server_refuses_is_left_out_from_then_on(poor):
         list(engine.stream(ASK))
 
 
+def test_events_are_read_however_they_are_spaced(poor):
+    engine = connected(poor)
+    poor[1](200, b'data:{"choices":[{"delta":{"content":"\xea\xb0\x80"}}]}\r\n\r\ndata:[DONE]\r\n\r\n')
+    assert list(engine.stream(ASK)) == ["가"]
+
+
 def test_broken_answers_are_plain_errors(poor):
     address, tell, _ = poor
     for status, body, message in (
@@ -160,6 +166,9 @@ def test_broken_answers_are_plain_errors(poor):
         list(engine.stream(ASK))
     tell(200, b'data: {"choices": []}\n\n', content_length="999")
     with pytest.raises(ModelError, match="in the middle of an answer"):
+        list(engine.stream(ASK))
+    tell(200, b'data: {"choices": [}\n\n')
+    with pytest.raises(ModelError, match="does not answer as OpenAI"):
         list(engine.stream(ASK))
     tell(200, {"choices": []})
     with pytest.raises(ModelError, match="does not answer as OpenAI"):

@@ -71,6 +71,9 @@ def _loads(text: str, where: str, first_line: int) -> Any:
             where=f"{where}, line {first_line + error.lineno - 1}",
             cure="write one JSON object a line, or one JSON array of objects",
         ) from error
+    except (ValueError, RecursionError) as error:
+        what = "a number of too many digits" if isinstance(error, ValueError) else "nested too deep"
+        raise DataError(f"not JSON that can be read: {what}", where=f"{where}, line {first_line}") from error
 
 
 def _conversation(row: Any, where: str) -> tuple[Message, ...]:

@@ -143,8 +143,11 @@ class RemoteEngine:
         with closing(self._asked("chat/completions", {**body, "stream": True}, stream=True)) as response:
             try:
                 for line in response.iter_lines():
-                    if line.startswith("data: {"):
-                        yield from self._delta(json.loads(line[6:]))
+                    data = line[5:].strip()
+                    if line.startswith("data:") and data.startswith("{"):
+                        yield from self._delta(json.loads(data))
+            except ValueError as error:
+                raise self._strange() from error
             except httpx2.TransportError as error:
                 raise ModelError(f"{self._address} broke off in the middle of an answer: {error}") from error
 
