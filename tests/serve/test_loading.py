@@ -1,5 +1,7 @@
 """What a person names, and the engine that comes of it."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -53,6 +55,17 @@ def test_adapters_by_name_stand_beside_a_models_own(folders):
     assert first_token(tuned, None) != pytest.approx(first_token(plain, None), abs=1e-2)
     for engine in (plain, tuned, both):
         engine.close()
+
+
+@pytest.mark.parametrize("engine", ["transformers", "llama.cpp"])
+def test_an_adapter_that_was_trained_in_another_form_is_refused(folders, tmp_path, engine):
+    base, run = folders
+    other = shutil.copytree(run / "train" / "adapter", tmp_path / "other")
+    text = (other / "chat_template.jinja").read_text()
+    (other / "chat_template.jinja").write_text(text.replace("Response:", "답:"))
+    with pytest.raises(UsageError, match="'내것' was trained with another chat template") as caught:
+        load_engine(str(base), 32, engine=engine, adapters={"내것": str(other)})
+    assert caught.value.cure == f"serve it by itself: komt serve {other}"
 
 
 def test_llama_cpp_takes_a_folder_with_adapters_by_name(folders, tmp_path, monkeypatch):

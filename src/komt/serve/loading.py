@@ -6,14 +6,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from komt.errors import UsageError
+from komt.errors import ModelError, UsageError
+from komt.example import Message
 from komt.models.place import Place
 from komt.models.resolve import resolve
 from komt.serve.engine import LoadedEngine
 
 EngineName = Literal["auto", "transformers", "llama.cpp", "vllm"]
+_QUESTION = Message("user", "고양이는 왜\n\n물을 싫어하나요? What is 1 + 1?")
+_TALKS = (
+    (_QUESTION,),
+    (Message("system", " 짧게 답하세요. "), _QUESTION, Message("assistant", " 털이 젖어서요. "), _QUESTION),
+)
 ENGINES: tuple[EngineName, ...] = ("auto", "transformers", "llama.cpp", "vllm")
 
 
@@ -66,7 +72,8 @@ def load_engine(
     if engine == "llama.cpp":
         own = {one: _adapter(path) for one, path in adapters.items()}
         return _llama_cpp_of(place, own, slots, context, cache_mib)
-    folders = {one: _adapter(path, place) for one, path in adapters.items()}
+    folders = {one: _adapter(path) for one, path in adapters.items()}
+    _check_templates(place, folders)
     if engine == "vllm":
         from komt.serve.vllm_engine import VllmEngine
 
@@ -87,7 +94,41 @@ def _only(name: str, engine: str, right: EngineName) -> None:
         raise UsageError(f"'{name}' is {what}, which the engine {engine} does not take", cure=cure)
 
 
-def _adapter(path: str, base: Place | None = None) -> Path:
+def _check_templates(place: Place, adapters: Mapping[str, Path]) -> None:
+    """Adapters over one model are asked through its template and tokenizer: theirs must do the same.
+
+    Raises:
+        UsageError: one was trained with others.
+    """
+    from komt.models.load import load_tokenizer
+
+    told = {name: path for name, path in adapters.items() if (path / "tokenizer_config.json").is_file()}
+    given = _asked(load_tokenizer(place)) if told else []
+    for name, path in told.items():
+        if _asked(load_tokenizer(replace(place, adapter=path))) != given:
+            raise UsageError(
+                f"the adapter '{name}' was trained with another chat template or tokenizer than it would be "
+                "asked with here",
+                where=str(path),
+                cure=f"serve it by itself: komt serve {path}",
+            )
+
+
+def _asked(tokenizer: Any) -> list[Any]:
+    """The end token, and what a model is given of some conversations: None where the template refuses one."""
+    from komt.models.template import end_token_id
+    from komt.pack.encode import prompt_ids
+
+    found: list[Any] = [end_token_id(tokenizer)]
+    for talk in _TALKS:
+        try:
+            found.append(prompt_ids(tokenizer, talk))
+        except ModelError:
+            found.append(None)
+    return found
+
+
+def _adapter(path: str) -> Path:
     """An adapter's folder; its own base is not looked for, since the model that is given is the base."""
     folder = Path(path).expanduser()
     inside = folder / "train" / "adapter"
@@ -131,5 +172,6 @@ def _llama_cpp_of(
         return _llama_cpp(gguf_of(place), {}, slots, context, cache_mib)
     own = {OWN_ADAPTER: place.adapter} if place.adapter else {}
     base = replace(place, adapter=None, kind="base")
+    _check_templates(base, {**own, **adapters})
     files = {one: lora_gguf_of(base, folder) for one, folder in {**own, **adapters}.items()}
     return _llama_cpp(gguf_of(base), files, slots, context, cache_mib)
