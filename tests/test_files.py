@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from komt.errors import DataError
+from komt.errors import DataError, UsageError
 from komt.files import hash_of, read_text, sniff_encoding, staged_folder, write_atomic
 
 
@@ -96,6 +96,29 @@ def test_a_failed_build_leaves_the_former_folder(tmp_path: Path) -> None:
         fail()
     assert (target / "x").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.mark.parametrize("leads", ["elsewhere", "nowhere"])
+def test_a_link_is_replaced_and_what_it_led_to_is_left_alone(tmp_path: Path, leads: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "x").write_text("theirs")
+    target = tmp_path / "data"
+    target.symlink_to(tmp_path / leads)
+    with staged_folder(target) as staged:
+        (staged / "x").write_text("ours")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "elsewhere"]
+    assert (target / "x").read_text() == "ours"
+    assert (tmp_path / "elsewhere" / "x").read_text() == "theirs"
+
+
+def test_a_folder_that_cannot_be_replaced_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for target in (Path(), tmp_path, Path("/")):
+        with pytest.raises(UsageError, match="cannot be put in place"), staged_folder(target):
+            raise AssertionError("the block runs")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_atomic_write_replaces_the_file(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from filelock import FileLock
 
-from komt.errors import DataError
+from komt.errors import DataError, UsageError
 
 
 def home() -> Path:
@@ -280,7 +280,15 @@ def staged_folder(target: Path) -> Iterator[Path]:
 
     What a killed process left staged is removed by the next one. Callers that may run twice at once
     hold `locked(target)`.
+
+    Raises:
+        UsageError: the folder cannot be replaced; told before anything is made.
     """
+    if target.is_dir() and (os.path.ismount(target) or target.resolve() == Path.cwd()):
+        what = "a disk is mounted there" if os.path.ismount(target) else "it is the folder you are in"
+        raise UsageError(
+            f"the folder {target} cannot be put in place as a whole: {what}", cure="name a folder in it"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_stale(target.parent, target.name)
     staged = target.parent / f".{target.name}.staged-{os.getpid()}"
@@ -300,11 +308,19 @@ def replace_folder(staged: Path, target: Path) -> None:
     When this returns the new name is on the disk, so that what it replaces may be deleted.
     """
     old = target.parent / f".{target.name}.old-{os.getpid()}"
-    if target.exists():
+    if os.path.lexists(target):  # also a link that leads nowhere
         target.rename(old)
     staged.rename(target)
     fsync(target.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder with all that is in it, or a file or link, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 _STALE = re.compile(r"\.(?P<name>.+)\.(staged|old)-(?P<pid>\d+)(-[^.]*)?$")
@@ -316,10 +332,7 @@ def remove_stale(folder: Path, name: str = "") -> None:
         found = _STALE.match(path.name)
         if not found or name not in ("", found["name"]) or _alive(found["pid"]):
             continue
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        _remove(path)
 
 
 def _alive(pid: str) -> bool:

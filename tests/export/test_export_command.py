@@ -130,6 +130,7 @@ def test_without_out_a_run_keeps_its_exports(
         (["{base}", "--format", "merged", "--shard-size", "big", "--out", "x"], 2, "--shard-size big"),
         (["{base}", "--format", "merged", "--out", "{base}/config.json/x"], 2, "config.json is a file"),
         (["{empty}", "--format", "merged", "--out", "x"], 1, "the run has no trained model yet"),
+        (["{base}", "--format", "merged", "--out", "{here}"], 2, "it is the folder you are in"),
     ],
 )
 def test_mistakes_are_told_before_any_work(
@@ -141,13 +142,24 @@ def test_mistakes_are_told_before_any_work(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr("komt.export.forms.begin", lambda *_: pytest.fail("it has begun"))
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "recipe.yaml").write_text("name: x\n")
-    places = {"base": str(base().folder), "empty": str(tmp_path / "empty")}
+    places = {name: str(tmp_path / name) for name in ("empty", "here")} | {"base": str(base().folder)}
     assert main(["export", *(word.format(**places) for word in words)]) == status
     assert expected in capsys.readouterr().err
-    assert not (tmp_path / "x").exists()
+    assert not (tmp_path / "here" / "x").exists()
+
+
+def test_files_go_where_a_link_leads(base: Make, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    words = ["export", str(base().folder), "--format", "merged", "--dtype", "fp32"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out").is_symlink()
+    assert (tmp_path / "disk" / "model.safetensors").is_file()
 
 
 def test_weights_that_bf16_cannot_hold_fail_the_export_and_leave_nothing(

@@ -122,11 +122,11 @@ def run(asked: Wishes) -> int:
             check_acknowledged(terms, asked.acknowledged)
             check_reachable()
     options = Options(asked.dtype, asked.shard_size, asked.quants, asked.push)
-    with status("exporting") as note:
+    # Staged first: a place that cannot be written is told before minutes of work.
+    with status("exporting") as note, staged_folder(out) as staged:
         work = begin(place, known, options, note)
-        with staged_folder(out) as staged:
-            for form in asked.formats:
-                write_form(work, form, staged / form if len(asked.formats) > 1 else staged)
+        for form in asked.formats:
+            write_form(work, form, staged / form if len(asked.formats) > 1 else staged)
     return _tell(asked, work, out, terms)
 
 
@@ -139,6 +139,8 @@ def _out_folder(asked: Wishes, known: Run | None) -> Path:
         out = known.folder / "export" / (asked.formats[0] if len(asked.formats) == 1 else "all")
     if file := next((path for path in (out, *out.parents) if path.exists() and not path.is_dir()), None):
         raise UsageError(f"--out {out}: {file} is a file", cure="name a folder")
+    if out.is_symlink():
+        out = out.resolve()  # the files go where the link leads, and the link stays
     if out.is_dir() and any(out.iterdir()):
         raise UsageError(
             f"the folder {out} is not empty; an export never overwrites files",
