@@ -24,11 +24,18 @@ def contents(one: talks.Talk) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "kept", [None, 3, "x", {}, {"version": 0}, {"version": 1, "conversations": [{"no": 1}]}]
+    "kept",
+    [
+        *(None, 3, "x", {}, {"version": 0}, {"version": 1, "conversations": [{"no": 1}]}),
+        {"version": 1, "conversations": True},
+        {"version": 1, "current": [], "changed": "\ud800", "conversations": []},
+        {"version": 1, "conversations": [{"messages": [{"role": [], "content": "x"}]}]},
+    ],
 )
 def test_whatever_the_browser_kept_there_is_a_conversation(kept: Any) -> None:
     opened = talks.opened(kept)
     assert talks.current(opened)["messages"] == []
+    json.dumps(opened, ensure_ascii=False).encode()
 
 
 def test_what_was_kept_is_opened_as_it_was() -> None:
@@ -132,6 +139,8 @@ def test_import_takes_exports_and_lists_of_messages() -> None:
         ('{"messages": [{"role": "user", "content": 5}]}', "import.bad_content"),
         (json.dumps([{"role": "user", "content": "가" * 1_100_000}]), "import.too_big"),
         ('{"messages": ["x"]}', "import.bad_role"),
+        ('{"messages": [{"role": ["user"], "content": "x"}]}', "import.bad_role"),
+        ('{"messages": [{"role": {}, "content": "x"}]}', "import.bad_role"),
     ],
 )
 def test_what_is_no_conversation_is_not_imported(text: str, why: str) -> None:

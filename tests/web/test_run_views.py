@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,28 @@ def test_a_line_that_is_being_written_is_left_out_and_other_broken_ones_are_told
     path.write_text('{"step": 4, "ti\n' + whole, encoding="utf-8")
     with pytest.raises(Unreadable):
         read_log(stamp(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "odd"),
+    [
+        ("log.jsonl", {"task_loss": {"my.qa": "x"}}),
+        ("log.jsonl", {"task_loss": {"my.qa": []}}),
+        ("log.jsonl", {"task_loss": [1]}),
+        ("log.jsonl", {"step": math.nan}),
+        ("log.jsonl", {"loss": 10**400}),
+        ("held_out.jsonl", {"step": math.inf}),
+        ("samples.jsonl", {"step": math.inf}),
+    ],
+)
+def test_numbers_that_are_none_are_told(tmp_path: Path, name: str, odd: dict[str, object]) -> None:
+    file = log(tmp_path / "log.jsonl", range(1, 4))
+    beside(tmp_path, (0, 5))
+    path = tmp_path / name
+    first, *rest = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([json.dumps(json.loads(first) | odd), *rest, ""]), encoding="utf-8")
+    with pytest.raises(Unreadable):
+        drawing(KOREAN, stamp(file), done=False)
 
 
 def test_held_out_figures_are_drawn_by_task(tmp_path: Path) -> None:

@@ -61,6 +61,20 @@ def test_a_prompt_that_is_too_long_is_told_from_other_refusals(
     assert (answer.fault.kind, answer.fault.detail) == ("too_long", error["message"])
 
 
+def test_an_answer_that_is_no_text_is_a_fault_and_no_endless_wait(tiny_api: TinyApi) -> None:
+    tiny_api.answers = ("안녕", [{"type": "thinking"}])  # type: ignore[assignment]
+    for api, question in ((Api(tiny_api.address), "안녕?"), (Api(tiny_api.address), "half a pair: \ud83d")):
+        answer = asyncio.run(last(api, question))
+        assert answer.ended == "fault"
+        asks = [ask(question), ask(question)]
+        both = asyncio.run(_last_of_all(api, asks))
+        assert [one.ended for one in both] == ["fault", "fault"]
+
+
+async def _last_of_all(api: Api, asks: list[Ask]) -> list[Answer]:
+    return [answers async for answers in write_all(api, asks, asyncio.Event())][-1]
+
+
 def test_stop_closes_the_connection(tiny_api: TinyApi) -> None:
     async def stopped() -> Answer:
         stop, answer = asyncio.Event(), Answer()

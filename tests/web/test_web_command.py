@@ -99,6 +99,7 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path, capsys: pytest.CaptureFixt
     [
         (["x", "--api", "http://127.0.0.1:1/v1"], "a model and --api were both given"),
         (["--api", "127.0.0.1:8000"], "not an http address"),
+        (["--port", "70000"], "--port 70000: 0 to 65535"),
     ],
 )
 def test_wrong_words_are_told(words: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:

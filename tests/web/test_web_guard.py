@@ -51,12 +51,14 @@ def test_nothing_of_other_hosts_is_allowed_in_the_page(client: TestClient) -> No
     assert client.get("/ko/config").headers["x-content-type-options"] == "nosniff"
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "evil.example:7860", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "evil.example:7860", "", "[", "[::1"]
+)
 def test_other_names_are_refused(client: TestClient, host: str) -> None:
     assert client.get("/ko/", headers={"host": host}).status_code == 403
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1"])
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1", "http://["])
 def test_other_pages_are_refused(client: TestClient, origin: str) -> None:
     asked = client.post("/ko/gradio_api/queue/join", headers={"origin": origin}, json={})
     assert asked.status_code == 403

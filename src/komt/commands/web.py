@@ -58,6 +58,8 @@ def main(args: argparse.Namespace) -> int:
 
     spin_before_sleep()
 
+    if not 0 <= args.port < 65536:
+        raise UsageError(f"--port {args.port}: 0 to 65535")
     if args.model and args.api:
         raise UsageError("a model and --api were both given", cure="name one of them")
     votes = args.votes or args.runs / "votes.jsonl"

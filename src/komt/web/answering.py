@@ -65,7 +65,7 @@ async def write(api: Api, ask: Ask, stop: asyncio.Event) -> AsyncGenerator[Answe
 
     Nothing is raised for a fault of the API: the last answer carries it, with the text that had come.
     """
-    arrived: asyncio.Queue[Part | Exception | None] = asyncio.Queue()
+    arrived: asyncio.Queue[Part | ApiFault | None] = asyncio.Queue()
     reader = asyncio.create_task(_read(api, ask, arrived))
     halted = asyncio.create_task(stop.wait())
     halted.add_done_callback(lambda _: arrived.put_nowait(None))
@@ -85,24 +85,24 @@ async def write(api: Api, ask: Ask, stop: asyncio.Event) -> AsyncGenerator[Answe
         await asyncio.gather(reader, halted, return_exceptions=True)
 
 
-async def _read(api: Api, ask: Ask, arrived: asyncio.Queue[Part | Exception | None]) -> None:
+async def _read(api: Api, ask: Ask, arrived: asyncio.Queue[Part | ApiFault | None]) -> None:
     try:
         async with aclosing(api.stream(ask)) as parts:
             async for part in parts:
                 arrived.put_nowait(part)
         arrived.put_nowait(None)
-    except Exception as error:  # Whatever it is, the reader of the queue must not wait for ever.
-        arrived.put_nowait(error)
+    except ApiFault as fault:
+        arrived.put_nowait(fault)
+    except Exception as error:  # Whatever it is, neither the reader of the queue nor the page waits for ever.
+        arrived.put_nowait(ApiFault("cut", f"{type(error).__name__}: {error}"))
 
 
-def _grown(answer: Answer, item: Part | Exception | None, seconds: float, halted: bool) -> Answer:
+def _grown(answer: Answer, item: Part | ApiFault | None, seconds: float, halted: bool) -> Answer:
     """The answer with the next piece, or ended by None (no more), a fault, or the reader's stop."""
     if halted:
         return replace(answer, ended="stopped")
     if isinstance(item, ApiFault):
         return replace(answer, ended="fault", fault=item)
-    if isinstance(item, Exception):
-        raise item
     if item is None:
         return replace(answer, ended="length" if answer.finish == "length" else "stop")
     return replace(

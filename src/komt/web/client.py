@@ -144,7 +144,10 @@ async def _parts(response: httpx2.Response) -> AsyncGenerator[Part, None]:
             raise ApiFault("not_an_api", _short(event.data))
         if "error" in record:
             raise ApiFault("cut", _said(record))
-        part = _part(record)
+        try:
+            part = _part(record)
+        except (AttributeError, LookupError, TypeError) as error:
+            raise ApiFault("not_an_api", _short(event.data)) from error
         ended = ended or bool(part.finish)
         yield part
     if not ended:
@@ -154,8 +157,11 @@ async def _parts(response: httpx2.Response) -> AsyncGenerator[Part, None]:
 def _part(record: dict[str, Any]) -> Part:
     choices = record.get("choices") or [{}]
     usage = record.get("usage") or {}
+    text = (choices[0].get("delta") or {}).get("content") or ""
+    if not isinstance(text, str):
+        raise TypeError
     return Part(
-        text=(choices[0].get("delta") or {}).get("content") or "",
+        text=text,
         finish=choices[0].get("finish_reason") or "",
         prompt_tokens=usage.get("prompt_tokens"),
         tokens=usage.get("completion_tokens"),

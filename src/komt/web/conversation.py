@@ -21,6 +21,7 @@ VERSION = 1
 # What a browser keeps for one page is 5 million characters, of text that is written in Base64.
 _MOST_BYTES = 3_000_000
 _TITLE_CHARACTERS = 40
+_ROLES = ("system", "user", "assistant")
 
 
 class NotAConversation(Exception):
@@ -44,7 +45,8 @@ def opened(store: Any) -> Store:
     """What the browser kept, made sound: unreadable conversations are left out, one is the current one."""
     kept = store if isinstance(store, dict) and store.get("version") == VERSION else {}
     talks = []
-    for record in kept.get("conversations") or []:
+    records = kept.get("conversations")
+    for record in records if isinstance(records, list) else []:
         try:
             talks.append(talk_from(record))
         except NotAConversation:
@@ -52,10 +54,10 @@ def opened(store: Any) -> Store:
     if not talks:
         talks = [new_talk()]
     current = kept.get("current")
-    known = {talk["id"] for talk in talks}
+    known = [talk["id"] for talk in talks]  # no set: what was kept may be anything, also what has no hash
     return {
         "version": VERSION,
-        "changed": str(kept.get("changed") or "")[:64],
+        "changed": _sound(str(kept.get("changed") or ""))[:64],
         "current": current if current in known else talks[0]["id"],
         "conversations": talks,
     }
@@ -224,7 +226,7 @@ def imported(text: str) -> Talk:
 
 
 def _turn(turn: Any) -> Turn:
-    if not isinstance(turn, dict) or turn.get("role") not in {"system", "user", "assistant"}:
+    if not isinstance(turn, dict) or turn.get("role") not in _ROLES:
         raise NotAConversation("import.bad_role")
     known = ("prompt_tokens", "tokens", "pieces", "first_s", "seconds", "speed")
     kept = {"role": turn["role"], "content": nfc(_sound(_content(turn.get("content"))))}

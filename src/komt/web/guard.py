@@ -85,10 +85,14 @@ class Guard:
 
     def _refusal(self, headers: Headers) -> str:
         """Why a request is refused, or ""."""
-        if urlsplit(f"//{headers.get('host', '')}").hostname not in self._hosts:
+        try:
+            host = urlsplit(f"//{headers.get('host', '')}").hostname
+            page = urlsplit(headers.get("origin", "")).netloc
+        except ValueError:  # as of a bracket that is not closed
             return "This host is not served here."
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+        if host not in self._hosts:
+            return "This host is not served here."
+        if "origin" in headers and page != headers.get("host"):
             return "Requests from other pages are not served."
         return ""
 

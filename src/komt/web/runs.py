@@ -15,6 +15,10 @@ _MARKS: dict[Part, tuple[str, ...]] = {
 }
 
 
+# What reading a file brings that holds JSON of another shape than komt writes, or none, or half of it.
+BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+
+
 class Unreadable(Exception):
     """Something of a run cannot be shown.
 

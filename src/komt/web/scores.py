@@ -14,7 +14,7 @@ import gradio as gr
 from komt.report.compare import verdict_of
 from komt.web.events import AT_ONCE
 from komt.web.html import alert, render, told
-from komt.web.runs import Runs, Unreadable
+from komt.web.runs import BROKEN, Runs, Unreadable
 from komt.web.text import Words
 
 Changes = dict[Any, Any]
@@ -89,7 +89,7 @@ class ScoresEvents:
             html = scores_html(self.words, reports) if reports else ""
         except Unreadable as error:
             return {self.message: told(self.words, error), self.shown: ""}
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except BROKEN:
             broken = Unreadable("runs.broken", path="scores.json")
             return {self.message: told(self.words, broken), self.shown: ""}
         return {self.message: "", self.shown: html}
@@ -110,7 +110,7 @@ def read_scores(runs: Runs, name: str) -> list[Row]:
             for key in ("value", "low", "high"):
                 if row[key] is not None:
                     row[key] = float(row[key])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except BROKEN as error:
         raise Unreadable("runs.broken", path=path.name) from error
     return list(rows)
 

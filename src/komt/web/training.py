@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import Callable
 from functools import lru_cache
@@ -14,7 +15,7 @@ import gradio as gr
 from komt.report.curves import Curve, plot, smoothed, spark
 from komt.web.events import AT_ONCE
 from komt.web.html import alert, render, told
-from komt.web.runs import Runs, Stamp, Unreadable, stamp
+from komt.web.runs import BROKEN, Runs, Stamp, Unreadable, stamp
 from komt.web.text import Words
 from komt.web.training_beside import HELD_OUT, SAMPLES, beside, held_out_plots, held_out_rows, samples
 
@@ -111,8 +112,11 @@ def read_log(file: Stamp) -> list[Line]:
         texts = file.path.read_text(encoding="utf-8", errors="replace").split("\n")
         for text in texts[:-1]:  # What stands after the last line end is not finished.
             line = json.loads(text)
-            lines.append({key: float(line[key]) for key in _KEYS} | {"task_loss": dict(line["task_loss"])})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+            by_task = {task: float(loss) for task, loss in line["task_loss"].items()}
+            lines.append({key: float(line[key]) for key in _KEYS} | {"task_loss": by_task})
+            if not math.isfinite(lines[-1]["step"] + lines[-1]["time"]):  # the loss alone may be no number
+                raise ValueError
+    except BROKEN as error:
         raise Unreadable("runs.broken", path=file.path.name) from error
     return lines
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from komt.report.curves import Curve, plot, spark
-from komt.web.runs import Stamp, Unreadable, stamp
+from komt.web.runs import BROKEN, Stamp, Unreadable, stamp
 from komt.web.text import Words
 
 HELD_OUT, SAMPLES = "held_out.jsonl", "samples.jsonl"
@@ -97,7 +97,7 @@ def held_out_lines(log: Path) -> list[Line]:
             | {key: float(line[key]) for key in _FIGURES}
             for line in (_lines(file) if file else ())
         ]
-    except (ValueError, KeyError, TypeError) as error:
+    except BROKEN as error:
         raise Unreadable("runs.broken", path=HELD_OUT) from error
 
 
@@ -113,7 +113,7 @@ def samples(log: Path) -> list[Sample]:
         for line in _lines(file) if file else ():
             key = str(line["task"]), str(line["prompt"]), str(line["reference"])
             found.setdefault(key, []).append((int(line["step"]), str(line["answer"])))
-    except (ValueError, KeyError, TypeError) as error:
+    except BROKEN as error:
         raise Unreadable("runs.broken", path=SAMPLES) from error
     return [Sample(*key, tuple(reversed(answers))) for key, answers in found.items()]
 
@@ -124,5 +124,5 @@ def _lines(file: Stamp) -> tuple[Line, ...]:
     try:
         texts = file.path.read_text(encoding="utf-8", errors="replace").split("\n")
         return tuple(json.loads(text) for text in texts[:-1])
-    except (OSError, ValueError) as error:
+    except BROKEN as error:
         raise Unreadable("runs.broken", path=file.path.name) from error
