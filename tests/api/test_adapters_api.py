@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,15 @@ def test_a_trained_model_is_served_with_its_base_beside_it(adapters: dict[str, P
         client = Client(address, trained.name)
         assert [model["id"] for model in client.get("/models").json()["data"]] == [trained.name, folder.name]
         assert answer(client, trained.name) != answer(client, folder.name)
+
+
+def test_names_are_one_however_their_syllables_are_written(adapters: dict[str, Path], folder: Path):
+    apart = unicodedata.normalize("NFD", "하나")
+    with running(str(folder), {apart: str(adapters["하나"])}, opening=Opening(bits=32)) as address:
+        client = Client(address, "tiny")
+        assert client.get("/models").json()["data"][1]["id"] == "하나"
+        assert client.get(f"/models/{apart}").json()["id"] == "하나"
+        assert client.chat(model=apart).json()["model"] == "하나"
 
 
 def test_two_models_of_one_name_are_refused(adapters: dict[str, Path], folder: Path):

@@ -111,6 +111,15 @@ def test_no_page_may_read_answers_unless_its_origin_was_named(over_llama_cpp: Cl
     assert "access-control-allow-origin" not in locked.options("/models", headers=other).headers
 
 
+def test_a_page_may_send_the_headers_that_openais_client_sends(locked: Client):
+    headers = "authorization,content-type,x-stainless-lang,x-stainless-retry-count"
+    ask = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": headers}
+    answer = locked.options("/chat/completions", headers={"Origin": PAGE, **ask})
+    assert (answer.status_code, answer.headers["access-control-allow-headers"]) == (200, headers)
+    other = locked.options("/chat/completions", headers={"Origin": "https://other.example", **ask})
+    assert other.status_code == 400
+
+
 def test_every_origin_is_allowed_only_together_with_a_key():
     with pytest.raises(UsageError, match="every web page"):
         ServerSettings(cors=("*",))
@@ -181,7 +190,7 @@ def test_no_answer_names_a_place_on_this_machine(client: Client, gguf: Path, fol
 
 
 def test_paths_are_blotted_out_of_messages():
-    told = without_paths("cannot open '/home/kim/models/a b.gguf' or C:\\Users\\kim\\b.gguf, see /etc/passwd")
+    told = without_paths("cannot open '/home/kim/models/a b.gguf' or C:\\Users\\kim\\b.gguf, see:/etc/passwd")
     assert "kim" not in told
     assert "passwd" not in told
     assert (

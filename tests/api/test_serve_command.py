@@ -1,6 +1,7 @@
 """The command line of `komt serve`."""
 
 import socket
+import unicodedata
 
 import pytest
 
@@ -8,6 +9,7 @@ from komt.api.opening import Opening, open_backend, short_name
 from komt.api.server import bound
 from komt.api.settings import ServerSettings
 from komt.cli import main
+from komt.commands.serve import _host
 from komt.errors import ModelError, UsageError
 
 
@@ -20,6 +22,7 @@ from komt.errors import ModelError, UsageError
         (["x.gguf", "--max-tokens", "0"], "--max-tokens at least 1"),
         (["x.gguf", "--cors", "*"], "every web page"),
         (["x.gguf", "--api-key", ""], "a key is empty"),
+        (["x.gguf", "--allow-host", "[fd00"], "--allow-host [fd00: no name of a host"),
         (["gemma-3-27om"], "did you mean 'gemma-3-270m'"),
         (["x.gguf", "--engine", "transformers"], "a GGUF file"),
         (["http://127.0.0.1:9/v1", "a=b"], "has its own adapters"),
@@ -29,6 +32,19 @@ from komt.errors import ModelError, UsageError
 def test_wrong_usage_is_told_before_anything_is_loaded(words, said, capsys):
     assert main(["serve", *words]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("Komt.Example", "komt.example"),
+        ("komt.example:8443", "komt.example"),
+        ("https://komt.example/v1", "komt.example"),
+        ("[fd00::1]:80", "[fd00::1]"),
+    ],
+)
+def test_a_further_name_may_be_written_with_a_port_or_as_an_address(word, name):
+    assert ServerSettings(hosts=(_host(word),)).knows_host(name)
 
 
 def test_a_port_that_is_taken_is_told_before_anything_is_loaded(capsys):
@@ -65,6 +81,8 @@ def test_a_model_is_called_by_the_last_part_of_its_path(tmp_path, monkeypatch):
     assert short_name(str(tmp_path / "my-Q4_K_M.gguf")) == "my-Q4_K_M"
     assert short_name("gemma-3-270m") == "gemma-3-270m"
     assert short_name("org/name") == "org/name"
+    (tmp_path / unicodedata.normalize("NFD", "내것")).mkdir()
+    assert short_name(str(tmp_path / unicodedata.normalize("NFD", "내것"))) == "내것"
 
 
 def test_another_server_of_this_api_is_passed_through_with_its_own_key(gguf, monkeypatch):
@@ -77,6 +95,7 @@ def test_another_server_of_this_api_is_passed_through_with_its_own_key(gguf, mon
         with pytest.raises(ModelError, match="KOMT_UPSTREAM_KEY"):
             open_backend(inner, {}, Opening())
         monkeypatch.setenv("KOMT_UPSTREAM_KEY", "upstream-key")
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # of no use here, first or later
         with running(inner, opening=Opening(name="outer")) as address:
             client = Client(address, "outer")
             answer = client.chat(temperature=0, n=2).json()

@@ -151,6 +151,16 @@ def test_a_client_that_takes_nothing_of_its_answer_is_given_up(behind: PassThrou
         assert client.chat(max_tokens=1).status_code == 200
 
 
+def test_a_request_of_which_nothing_comes_any_more_is_given_up(behind: PassThrough):
+    settings = ServerSettings(port=0, stalled_s=0.5)
+    backend = PassThrough("llama.cpp", behind.address, behind.models, 2, behind.key, behind.defaults)
+    with bound(settings) as listener, serving(create_app([backend], settings), listener) as address:
+        place = Client(address, "tiny").base_url
+        with socket.create_connection((place.host, place.port), 60) as asking:
+            asking.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
+            assert asking.recv(12) == b"HTTP/1.1 408"
+
+
 def test_beyond_the_longest_line_requests_are_sent_away(gguf: Path):
     settings = ServerSettings(port=0, most_waiting=1)
     with running(str(gguf), opening=Opening(slots=1, context=512), settings=settings) as address:

@@ -57,7 +57,7 @@ class Answering:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         model = ""
         try:
-            body = await read_body(receive, self._settings.body_bytes)
+            body = await read_body(receive, self._settings.body_bytes, self._settings.stalled_s)
             if body is None:
                 self._metrics.left()
                 return

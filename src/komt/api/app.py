@@ -27,6 +27,7 @@ from komt.api.requests import ChatRequest, CompletionRequest
 from komt.api.server import bound, serving
 from komt.api.settings import ServerSettings
 from komt.errors import UsageError
+from komt.korean import nfc
 
 
 def create_app(backends: Sequence[Backend], settings: ServerSettings | None = None) -> Starlette:
@@ -118,7 +119,7 @@ class _About:
 
     async def model(self, request: Request) -> Response:
         """GET /v1/models/NAME."""
-        name = request.path_params["name"]
+        name = nfc(request.path_params["name"])
         if name not in self._served:
             raise unknown_model(name, list(self._served))
         return _json(self._model(name))
@@ -142,7 +143,7 @@ def _cors(settings: ServerSettings) -> Middleware:
         CORSMiddleware,
         allow_origins=settings.cors,
         allow_methods=["GET", "POST"],
-        allow_headers=["Authorization", "Content-Type"],
+        allow_headers=["*"],  # OpenAI's client for pages sends a dozen of its own
     )
 
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from komt.errors import KomtError
 
 # Absolute paths of two parts and more, as they stand in the messages of libraries.
-_PATH = re.compile(r"(?<![\w:/.])(?:file://)?/[\w.@+~-]+(?:/[\w.@+~-]*)+|\b[A-Za-z]:\\[^\s'\",;]+")
+_PATH = re.compile(r"(?<![\w/.])(?:file://)?/[\w.@+~-]+(?:/[\w.@+~-]*)+|\b[A-Za-z]:\\[^\s'\",;]+")
 _MOST_FAULTS = 3
 
 

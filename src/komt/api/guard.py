@@ -7,6 +7,7 @@ import hmac
 import re
 from collections.abc import Awaitable, Callable
 
+import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from komt.api.errors import ApiError
@@ -100,15 +101,15 @@ async def send_json(
     await send({"type": "http.response.body", "body": body})
 
 
-async def read_body(receive: Receive, most_bytes: int) -> bytes | None:
+async def read_body(receive: Receive, most_bytes: int, stalled_s: float) -> bytes | None:
     """A request's body, or None where its sender left.
 
     Raises:
-        ApiError: 413, it is too long.
+        ApiError: 413, it is too long; 408, nothing came of it for so many seconds.
     """
     chunks, size = [], 0
     while True:
-        message = await receive()
+        message = await _next(receive, stalled_s)
         if message["type"] == "http.disconnect":
             return None
         chunk = message.get("body", b"")
@@ -126,6 +127,17 @@ async def read_body(receive: Receive, most_bytes: int) -> bytes | None:
             code="body_too_large",
         )
     return b"".join(chunks)
+
+
+async def _next(receive: Receive, stalled_s: float) -> Message:
+    """What comes next of a request: one that never ends would hold up the end of the server."""
+    try:
+        with anyio.fail_after(stalled_s):
+            return await receive()
+    except TimeoutError:
+        raise ApiError(
+            408, f"nothing of the request came for {stalled_s:g} seconds", code="request_timeout"
+        ) from None
 
 
 def _digest(key: str) -> bytes:

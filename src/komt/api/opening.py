@@ -14,6 +14,7 @@ from komt.api.backend import Backend
 from komt.api.local import Local
 from komt.api.passthrough import PassThrough
 from komt.errors import ModelError, UsageError, did_you_mean
+from komt.korean import nfc
 from komt.models.catalog import CATALOG
 from komt.models.resolve import resolve
 from komt.serve.engine import Settings
@@ -108,19 +109,22 @@ def open_backend(model: str, adapters: Mapping[str, str], opening: Opening) -> B
 
 
 def short_name(model: str) -> str:
-    """What a model is called in requests: a catalogue name or hub id as it is, of a path the last part."""
+    """What a model is called in requests: a catalogue name or hub id as it is, of a path the last part.
+
+    In NFC, as requests are read: macOS takes the names of files apart into jamo.
+    """
     if model in CATALOG:
         return model
     path = Path(model).expanduser()
     if path.exists():
         path = path.resolve()
-        return path.stem if path.suffix == ".gguf" else path.name
+        return str(nfc(path.stem if path.suffix == ".gguf" else path.name))
     return model
 
 
 def _names(model: str, adapters: Mapping[str, str], opening: Opening) -> dict[str, str | None]:
     """The adapter behind each name: the model's own (None), none for its base (""), and those by name."""
-    name = opening.name or short_name(model)
+    name = str(nfc(opening.name)) or short_name(model)
     names: dict[str, str | None] = {name: None}
     if not model.endswith(".gguf"):
         place = resolve(model, remote_code=opening.remote_code)
@@ -128,11 +132,11 @@ def _names(model: str, adapters: Mapping[str, str], opening: Opening) -> dict[st
             base = short_name(place.base or str(place.folder))
             names[base if base != name else f"{base}-base"] = ""
     for own in adapters:
-        if own in names:
+        if nfc(own) in names:
             raise UsageError(
                 f"two models are called '{own}'", cure="choose another NAME, or name the model with --name"
             )
-        names[own] = own
+        names[nfc(own)] = own
     return names
 
 
@@ -192,7 +196,10 @@ def _open_remote(model: str, adapters: Mapping[str, str], opening: Opening) -> P
     key = os.environ.get("KOMT_UPSTREAM_KEY", "")
     try:
         response = httpx2.get(
-            f"{address}/v1/models", headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=10
+            f"{address}/v1/models",
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=10,
+            trust_env=False,  # as requests go later: by no proxy
         )
         response.raise_for_status()
         names = [str(entry["id"]) for entry in response.json()["data"]]
@@ -205,5 +212,6 @@ def _open_remote(model: str, adapters: Mapping[str, str], opening: Opening) -> P
     if wanted and wanted not in names:
         raise UsageError(f"no model '{wanted}' there{did_you_mean(wanted, names)}")
     chosen = [wanted] if wanted else names
-    models = {opening.name if opening.name and len(chosen) == 1 else name: {"model": name} for name in chosen}
+    alone = opening.name if len(chosen) == 1 else ""
+    models = {str(nfc(alone or name)): {"model": name} for name in chosen}
     return PassThrough("http", address, models, opening.slots or _SLOTS["http"], key=key)

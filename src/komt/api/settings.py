@@ -22,10 +22,11 @@ class ServerSettings:
         port: 0 takes a free one.
         keys: any of them opens the server; none: no key is asked for.
         cors: origins (`https://example.org`) whose pages may read answers, or `*`.
-        hosts: further names it is reached by, for the check of the Host header.
+        hosts: further names it is reached by, for the check of the Host header; in lower case, without ports.
         body_bytes: the longest request.
         most_waiting: requests beyond the running and this many waiting ones are sent away.
-        stalled_s: a client that takes nothing of its answer for so long is given up.
+        stalled_s: a client that sends nothing of its request, or takes nothing of its answer, for so long is
+            given up.
     """
 
     host: str = "127.0.0.1"
@@ -67,7 +68,7 @@ class ServerSettings:
         Args:
             name: without the port, in lower case.
         """
-        if name in self.hosts or name == self.host.lower() or _is_loopback(name):
+        if name.strip("[]") in self.hosts or name == self.host.lower() or _is_loopback(name):
             return True
         # A number cannot be made to point elsewhere later, as a name can.
         return not self.loopback and (_is_address(name) or name == socket.gethostname().lower())

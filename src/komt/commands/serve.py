@@ -117,8 +117,8 @@ def main(args: argparse.Namespace) -> int:
         args.host,
         args.port,
         tuple(keys),
-        cors=tuple(args.cors),
-        hosts=tuple(name.lower() for name in args.allow_host),
+        cors=tuple(origin.lower() for origin in args.cors),  # as browsers write them
+        hosts=tuple(map(_host, args.allow_host)),
     )
     adapters = _adapters(args.adapters)
 
@@ -151,6 +151,21 @@ def main(args: argparse.Namespace) -> int:
 
         serve_until_signal(create_app([backend], settings), listener, tell)
     return 0
+
+
+def _host(word: str) -> str:
+    """The name alone, of what may be written with a port or as an address."""
+    from urllib.parse import urlsplit
+
+    from komt.errors import UsageError
+
+    try:
+        found = urlsplit(word if "://" in word else f"//{word}").hostname
+    except ValueError:
+        found = None
+    if not found:
+        raise UsageError(f"--allow-host {word}: no name of a host", cure="as --allow-host komt.example.org")
+    return found
 
 
 def _adapters(words: list[str]) -> dict[str, str]:
