@@ -13,11 +13,13 @@ def goes_by_length(config: Any, longest: int) -> str:
     that the model was first trained for: a short sequence beside a long one would differ from one alone.
     """
     text = config.get_text_config()
-    for rope in _rotary(getattr(text, "rope_parameters", None)):
-        kind = str(rope.get("rope_type", ""))
+    # Code that comes with a model may know the older name only.
+    for rope in _rotary(getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None)):
+        kind = str(rope.get("rope_type") or rope.get("type") or "")
         if kind != "longrope" and "dynamic" not in kind:
             continue
-        first = rope.get("original_max_position_embeddings") or text.max_position_embeddings
+        name = "original_max_position_embeddings"
+        first = rope.get(name) or getattr(text, name, None) or text.max_position_embeddings
         if longest > first:
             return f"its rotary embedding ({kind}) changes beyond {first:,} tokens, and one has {longest:,}"
     return ""
@@ -26,7 +28,5 @@ def goes_by_length(config: Any, longest: int) -> str:
 def _rotary(parameters: Any) -> Iterator[dict[str, Any]]:
     """Parameters of every kind of layer."""
     if isinstance(parameters, dict):
-        if "rope_type" in parameters:
-            yield parameters
-        else:
-            yield from (one for one in parameters.values() if isinstance(one, dict))
+        kinds = [one for one in parameters.values() if isinstance(one, dict)]
+        yield from kinds or [parameters]
