@@ -97,6 +97,15 @@ def stopping(settings, **train):
     return settings(held_out={"every_steps": 1}, stop={"patience": 2}, keep=1, **train)
 
 
+def test_training_that_is_stopped_without_a_best_step_says_so(
+    settings, data_folder, tmp_path, told_losses, monkeypatch, capsys
+):
+    monkeypatch.setattr(f"{__name__}.LOSSES", dict.fromkeys(range(9), math.nan))
+    summary = train(stopping(settings), data_folder, tmp_path / "train")
+    assert (summary.get("best_step"), summary["stopped_early"], summary["steps"]) == (None, True, 2)
+    assert "gave no number to choose by" in " ".join(capsys.readouterr().err.split())
+
+
 def test_the_best_weights_are_the_result(settings, data_folder, tmp_path, told_losses, capsys):
     from safetensors.torch import load_file
 

@@ -113,7 +113,9 @@ class Watch:
                 raise ModelError(f"{path.name} cannot be used: {reason}", where=str(path), cure="train again")
             model = self._loop.accelerator.unwrap_model(self._loop.model)
             restore(load_snapshot(path), model, self._loop.optimizer)
-            about |= {"best_step": best, "stopped_early": self.over}
+            about["best_step"] = best
+        if self._stop and (best is not None or self.over):
+            about["stopped_early"] = self.over
         return about
 
     def close(self) -> None:
@@ -131,7 +133,11 @@ class Watch:
             return Seen(loss)
         best = self._stop.note(step, self._stop.value_of(self._last[0]))
         if self._stop.over:
-            self._say(f"no gain since step {self._stop.best_step}: its weights are the result")
+            self._say(
+                f"no gain since step {self.best_step}: its weights are the result"
+                if self.best_step
+                else "the held-out examples gave no number to choose by: the last weights are the result"
+            )
         return Seen(loss, best, self._stop.over)
 
     def _measure(self, step: int) -> None:
