@@ -112,3 +112,16 @@ def test_groups_of_pairwise_verdicts():
     assert [row.group for row in found.rows] == [1, 1, 2]
     assert found.rows[2].model == "z"
     assert [pair.separable for pair in found.pairs] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "apart"), [("a", False), ("aaaaa", False), ("aaaaaa", True), ("tt", False)]
+)
+def test_a_few_verdicts_that_are_all_alike_tell_no_models_apart(verdicts, apart):
+    words = {"a": "a", "t": "tie"}
+    marks = [(f"q{n}", "x", "y", words[letter]) for n, letter in enumerate(verdicts)]
+    [pair] = rank_groups_of_pairs(bradley_terry(marks)).pairs
+    assert (pair.p, pair.separable) == (2.0 ** (1 - len(marks)) if "a" in verdicts else 1.0, apart)
+    # Three times the same question is one question.
+    [pair] = rank_groups_of_pairs(bradley_terry([("q", *mark[1:]) for mark in marks])).pairs
+    assert not pair.separable

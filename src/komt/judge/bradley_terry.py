@@ -56,11 +56,13 @@ class Strengths:
     Attributes:
         draws: resampled strengths (resamples, models), in the order of `rows`, for comparisons of models.
         unscored: verdicts that could not be read.
+        questions: how many each was judged on, in the order of `rows`.
     """
 
     rows: tuple[Strength, ...]
     unscored: int
     draws: Floats
+    questions: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,8 @@ def bradley_terry(verdicts: Sequence[Verdict], *, seed: int = 0) -> Strengths:
         Strength(models[at], float(value[at]), float(low[at]), float(high[at]), round(counts[at]))
         for at in order
     ]
-    return Strengths(tuple(rows), unscored, draws[:, order])
+    asked = [{question for question, *pair, _ in read if model in pair} for model in models]
+    return Strengths(tuple(rows), unscored, draws[:, order], tuple(len(asked[at]) for at in order))
 
 
 def win_matrix(verdicts: Sequence[Verdict], *, seed: int = 0) -> tuple[WinShare, ...]:

@@ -162,13 +162,20 @@ def _p_values(differences: Mapping[tuple[str, str], Floats], seed: int) -> dict[
 
 
 def rank_groups_of_pairs(strengths: Strengths, *, level: float = LEVEL) -> Ranking:
-    """The models by Bradley–Terry strength; p by the normal law with the resamples' standard deviation."""
+    """The models by Bradley–Terry strength; p by the normal law with the resamples' standard deviation.
+
+    As in `bootstrap_p` it is never less than 2^(1 − n), n being questions: of verdicts that are all alike the
+    resamples are, too.
+    """
     places = [(row.model, row.value, row.low, row.high, row.n) for row in strengths.rows]
     found = []
     for one, other in combinations(range(len(places)), 2):
         drawn = strengths.draws[:, one] - strengths.draws[:, other]
         value, error = places[one][1] - places[other][1], float(drawn.std())
-        p = math.erfc(value / error / math.sqrt(2)) if error else float(value == 0)
+        fewest = min(strengths.questions[one], strengths.questions[other])
+        # The fit is exact to about 1e-7.
+        p = math.erfc(value / error / math.sqrt(2)) if error > 1e-6 else float(abs(value) < 1e-6)
+        p = max(p, 2.0 ** (1 - fewest))
         low, high = (float(bound) for bound in np.quantile(drawn, (0.025, 0.975)))
         pair = (places[one][0], places[other][0])
         found.append((pair, (value, low, high, min(places[one][4], places[other][4])), p))
