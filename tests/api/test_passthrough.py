@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import unicodedata
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from komt.api.backend import Delta, Usage, singles
 from komt.api.errors import ApiError
 from komt.api.passthrough import PassThrough
 from komt.api.requests import ChatRequest, parse
+from komt.serve.text_pieces import joins_on
 
 END = b'data: {"choices":[{"finish_reason":"stop","index":0,"delta":{}}]}\n\ndata: [DONE]\n\n'
 
@@ -59,6 +61,17 @@ def test_a_piece_of_text_is_read_however_it_is_written(content: str, text: str):
     assert "".join(delta.text for delta in told(event(content))) == text
     spaced = event(content).replace(b'{"choices":[{', b'{ "choices": [ {')
     assert "".join(delta.text for delta in told(spaced)) == text
+
+
+def test_no_piece_ends_within_a_syllable_of_jamo():
+    apart = unicodedata.normalize("NFD", "한글 각한")
+    texts = [delta.text for delta in told(b"".join(event(json.dumps(letter)) for letter in apart))]
+    assert "".join(texts) == apart
+    assert not any(joins_on(text) for text in texts)
+    assert len([text for text in texts if text]) > 3
+    logprobs = ',"logprobs":{"content":[{"token":"x","logprob":-1,"bytes":null,"top_logprobs":[]}]}'
+    first, second, *_ = told(event('"\u1112"', logprobs) + event('"\u1161\u11ab"'), logprobs=True)
+    assert (first.text, len(first.logprobs), second.text) == ("", 1, "\u1112\u1161\u11ab")
 
 
 def test_beside_the_text_nothing_is_lost():

@@ -13,6 +13,7 @@ from komt.api.backend import SHORT_COMPLETION_TOKENS, Delta, Logprob, Single, Us
 from komt.api.errors import ApiError, gone, too_long, without_paths
 from komt.api.grammar import ANY_OBJECT, Grammars
 from komt.api.requests import ChatMessage, ChatRequest, CompletionRequest
+from komt.api.syllables import Syllables
 from komt.api.tools import check_tools, fields_of
 from komt.api.upstream import GoneError, Upstream
 from komt.serve.engine import GREEDY_BELOW, Settings
@@ -84,14 +85,16 @@ class PassThrough:
             async with self._upstream.ask("POST", route, body) as answer:
                 if answer.status != 200:
                     raise self._refusal(answer.status, await answer.whole(), single)
-                rest, ended = b"", False
+                rest, syllables = b"", Syllables()
                 async with aclosing(answer.parts()) as parts:
                     async for part in parts:
                         *lines, rest = (rest + part).split(b"\n")
-                        if deltas := [delta for line in lines for delta in self._deltas(line, single)]:
-                            ended = ended or any(delta.finish for delta in deltas)
+                        told = (delta for line in lines for delta in self._deltas(line, single))
+                        if deltas := [whole for delta in told if (whole := syllables.add(delta))]:
                             yield deltas
-                if not ended:  # broken off, or no stream at all: never a short answer that looks whole
+                if (
+                    not syllables.ended
+                ):  # broken off, or no stream at all: never a short answer that looks whole
                     raise gone()
         except (GoneError, json.JSONDecodeError, UnicodeDecodeError) as error:
             raise gone() from error

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 # Leading consonants and vowels that join with what follows them to one syllable (U+1112 U+1161 U+11AB: 한).
-_JOINS_ON = re.compile("[\u1100-\u11a7\ua960-\ua97c\ud7b0-\ud7c6]\\Z")
+_JOIN_ON = frozenset(
+    chr(place)
+    for first, last in ((0x1100, 0x11A7), (0xA960, 0xA97C), (0xD7B0, 0xD7C6))
+    for place in range(first, last + 1)
+)
 # What decoders put in place of bytes that are no character (yet).
 _BROKEN = "\ufffd"
+
+
+def joins_on(text: str) -> bool:
+    """Whether a text ends within a syllable that is written in jamo."""
+    return text[-1:] in _JOIN_ON
 
 
 def text_of(tokenizer: Any, ids: Sequence[int]) -> str:
@@ -39,7 +47,7 @@ class TextPieces:
         """Text that this token completes, or an empty string."""
         self._ids.append(token)
         before, now = self._decodings()
-        if len(now) <= len(before) or now.endswith(_BROKEN) or _JOINS_ON.search(now):
+        if len(now) <= len(before) or now.endswith(_BROKEN) or joins_on(now):
             return ""
         self._start, self._read = self._read, len(self._ids)
         return now[len(before) :].replace(_BROKEN, "")
