@@ -131,6 +131,7 @@ def test_without_out_a_run_keeps_its_exports(
         (["{base}", "--format", "merged", "--out", "{base}/config.json/x"], 2, "config.json is a file"),
         (["{empty}", "--format", "merged", "--out", "x"], 1, "the run has no trained model yet"),
         (["{base}", "--format", "merged", "--out", "{here}"], 2, "it is the folder you are in"),
+        (["{base}", "--format", "merged", "--out", "n" * 250], 1, "File name too long"),
     ],
 )
 def test_mistakes_are_told_before_any_work(
