@@ -12,7 +12,7 @@ from komt.sources import file_hash
 
 _DAY_S = 86_400.0
 # Raised when the same model would answer otherwise, so that older answers are not taken.
-VERSION = 1
+VERSION = 2
 
 
 def model_key(name: str, bits: int, engine: str = "auto", *, remote_code: bool = False) -> str:
