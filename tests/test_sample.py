@@ -9,7 +9,7 @@ from importlib.resources import files
 
 import pytest
 
-from komt.files import read_text
+from komt.encodings import read_text
 from komt.korean import hangul_share, normalise_answer
 
 SAMPLE = files("komt") / "sample"

@@ -11,8 +11,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from yaml.constructor import ConstructorError
 
+from komt.encodings import read_text
 from komt.errors import UsageError, did_you_mean
-from komt.files import read_text
 
 Words = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(gt=0)]

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from downloads import zip_of
 
+from komt.encodings import encoding_of, sniff_encoding
 from komt.errors import DataError
-from komt.files import encoding_of, sniff_encoding
 from komt.sources.readers import READERS, Content, Row
 from komt.sources.readers.archive import contents_of
 

@@ -36,7 +36,7 @@ def main(args: argparse.Namespace) -> int:
     """Count, or sniff: a name of the catalogue before a path."""
     from rich.console import Console
 
-    from komt.files import missing_file
+    from komt.encodings import missing_file
     from komt.sources import SOURCES, load_source
 
     path = Path(args.name).expanduser()

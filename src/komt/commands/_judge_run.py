@@ -218,7 +218,7 @@ def _answers(
     """The answers that a word of the command line stands for."""
     from dataclasses import replace
 
-    from komt.files import missing_file
+    from komt.encodings import missing_file
     from komt.judge.items import Answered, of_all_categories, read_answers
     from komt.judge.plan import Sampling
     from komt.judge.run import answers_of

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from komt.encodings import read_text
 from komt.errors import DataError, UsageError, did_you_mean, need
-from komt.files import read_text, write_json
+from komt.files import write_json
 from komt.process import guarded
 from komt.recipe import Recipe, parse_recipe
 

@@ -64,8 +64,8 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _read(name: str) -> str:
+    from komt.encodings import read_text, sniff_encoding
     from komt.errors import DataError
-    from komt.files import read_text, sniff_encoding
 
     if name != "-":
         return read_text(Path(name))

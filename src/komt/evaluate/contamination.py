@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from komt.encodings import encoding_of
 from komt.errors import DataError
 from komt.evaluate.asked import Asked
-from komt.files import encoding_of
 from komt.mix import fingerprint
 from komt.mix.contamination import EvaluationIndex
 from komt.mix.duplicates import words_of_all

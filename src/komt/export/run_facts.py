@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from komt.files import read_text
+from komt.encodings import read_text
 from komt.mix import Manifest, read_manifest
 from komt.models.place import Place
 from komt.recipe import Recipe, parse_recipe

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from komt.encodings import read_text
 from komt.errors import DataError
-from komt.files import read_text
 from komt.judge.questions import Question, bundled, read_questions
 from komt.korean import has_lone_surrogate, nfc
 

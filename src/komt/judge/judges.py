@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
+from komt.encodings import missing_file
 from komt.errors import ModelError
-from komt.files import missing_file
 from komt.judge.ask import Transport
 from komt.judge.call import Call, Reply
 from komt.judge.in_process import EngineTransport

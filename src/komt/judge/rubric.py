@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from komt.encodings import read_text
 from komt.errors import UsageError
 from komt.example import Message
-from komt.files import read_text
 from komt.judge.items import Answered
 from komt.registry import Registry
 from komt.strict import Count, Part, Words, parse_part, read_yaml

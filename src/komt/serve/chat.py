@@ -7,9 +7,9 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
+from komt.encodings import sniff_encoding
 from komt.errors import ModelError
 from komt.example import Message
-from komt.files import sniff_encoding
 from komt.korean import nfc
 from komt.serve.engine import Engine, Settings
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from komt.encodings import missing_file
 from komt.errors import DataError
-from komt.files import missing_file, sha256
+from komt.files import sha256
 from komt.sources.answers import refuse_stand_in
 from komt.sources.read import read_rows
 from komt.sources.readers import Rejected

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from komt.encodings import sniff_encoding
 from komt.errors import DataError
-from komt.files import sniff_encoding
 from komt.korean import josa
 from komt.sources.readers import Rejected, Row, auto
 from komt.sources.readers.content import Content

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from komt.encodings import read_text
 from komt.example import Example
-from komt.files import read_text
 from komt.pack.encode import encode_answers
 
 _SYLLABLES = re.compile("[가-힣]+")

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from komt.encodings import decode, encoding_of, heeding_mark, missing_file, undecodable
 from komt.errors import DataError
-from komt.files import decode, encoding_of, heeding_mark, missing_file, undecodable
 
 # Above this many bytes a reader streams rather than holds the whole text.
 BIG_BYTES = 32 << 20
